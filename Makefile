@@ -1,0 +1,50 @@
+# Every target creates .venv when it is missing, installs only what the target needs, and reuses it afterwards.
+SHELL  := /bin/bash
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: demo test test-triton test-gpu lint format bench docs notebooks clean
+.SECONDARY:
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/python -m tracetorch demo $(ARGS)
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+# Triton reads TRITON_INTERPRET when it is imported, so these tests are a run of their own.
+# (Status 5: no such test was collected.)
+test-triton: $(VENV)/.installed-dev
+	@TRITON_INTERPRET=1 $(BIN)/python -m pytest -m triton $(ARGS) || [ $$? -eq 5 ]
+
+test-gpu: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m "triton or gpu" $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+notebooks: $(VENV)/.installed-dev $(VENV)/.installed-notebooks
+	$(BIN)/python -m pytest --nbmake notebooks $(ARGS)
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up $(VENV) for '$*' (the first time takes a few minutes) ..."
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build *.egg-info docs/_build
