@@ -1,0 +1,27 @@
+"""Functions: decays, transforms, spike functions and surrogates, quantisers, random draws."""
+
+from tracetorch.functional.decay import (
+    decay_to_halflife,
+    decay_to_timesteps,
+    halflife_to_decay,
+    timesteps_to_decay,
+)
+from tracetorch.functional.quantise import probabilistic_ste, round_ste, stochastic_round_ste
+from tracetorch.functional.random import uniform
+from tracetorch.functional.spike import sigmoid4x
+from tracetorch.functional.transforms import mamba_scale, sigmoid_inverse, softplus_inverse
+
+__all__ = [
+    "decay_to_halflife",
+    "decay_to_timesteps",
+    "halflife_to_decay",
+    "mamba_scale",
+    "probabilistic_ste",
+    "round_ste",
+    "sigmoid4x",
+    "sigmoid_inverse",
+    "softplus_inverse",
+    "stochastic_round_ste",
+    "timesteps_to_decay",
+    "uniform",
+]
