@@ -30,7 +30,7 @@ def current_stream() -> "Stream | TracingStream | None":
 
 
 def new_key() -> Tensor:
-    """Seed and position 0 of a new stream, int64 [2]: 63 bits from torch's CPU generator, others on each rank."""
+    """Seed and position 0 of a new stream, int64 [2]: 63 bits of torch's CPU generator, others per rank."""
     rank = 0
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank = torch.distributed.get_rank()

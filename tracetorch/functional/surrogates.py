@@ -1,0 +1,331 @@
+"""Surrogates: hard spikes forward, the derivative of something smooth backward."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tracetorch.functional.quantise import straight_through
+from tracetorch.functional.random import uniform
+from tracetorch.functional.transforms import require
+
+_TWO_OVER_ROOT_PI = 2 / 1.7724539041519165  # the root rounded to float32, as Norse computes it
+
+
+def _above(x: Tensor) -> Tensor:
+    return (x > 0).to(x.dtype)
+
+
+def _reached(u: Tensor) -> Tensor:
+    return (u >= 0).to(u.dtype)
+
+
+class _Fire(torch.autograd.Function):
+    """Spikes of `kind`, differentiated by its formula."""
+
+    @staticmethod
+    def forward(ctx, x, k, kind):
+        ctx.save_for_backward(x)
+        ctx.k, ctx.kind = k, kind
+        return kind.fire(x, k)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * ctx.kind.derivative(x, ctx.k), None, None
+
+
+class _FireWithSlope(torch.autograd.Function):
+    """Spikes of `kind`, differentiated by its formula, which also trains its slope."""
+
+    @staticmethod
+    def forward(ctx, u, alpha, kind):
+        ctx.save_for_backward(u, alpha)
+        ctx.kind = kind
+        return _reached(u)
+
+    @staticmethod
+    def backward(ctx, grad):
+        u, alpha = ctx.saved_tensors
+        grad_u = grad * ctx.kind.derivative(u, alpha)
+        grad_alpha = None
+        if ctx.needs_input_grad[1]:
+            grad_alpha = (grad_u * u / alpha).sum_to_size(alpha.shape)
+        return grad_u, grad_alpha, None
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A fixed-slope surrogate: an instance is a `spike_fn`; `.apply(x, k)` calls it directly.
+
+    k: slope or width, > 0. Raises ValueError otherwise. In `.apply` it may be a tensor that broadcasts
+    against x; it gets no gradient.
+    """
+
+    k: float = 1.0
+
+    def __post_init__(self):
+        if not (isinstance(self.k, int | float) and 0 < self.k < math.inf):
+            name = type(self).__name__
+            raise ValueError(
+                f"{name}: k must be a finite number greater than 0 (got {self.k!r}); for a slope that "
+                f"trains use Arctan, Sigmoid, FastSigmoid or surrogate(module)"
+            )
+
+    @classmethod
+    def apply(cls, x: Tensor, k: float | Tensor) -> Tensor:
+        return _Fire.apply(x, k, cls)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return _Fire.apply(x, self.k, type(self))
+
+    @staticmethod
+    def fire(x, k):
+        return _above(x)
+
+    @staticmethod
+    def derivative(x, k):
+        raise NotImplementedError
+
+
+class HeaviErfc(Threshold):
+    """Fires where x > 0; the derivative is a Gaussian bump.
+
+        dy/dx = 2 / sqrt(pi) * exp(-(k * x)**2)
+
+    Source: Norse, `heavi_erfc_fn`.
+    """
+
+    @staticmethod
+    def derivative(x, k):
+        scaled = k * x
+        return _TWO_OVER_ROOT_PI * torch.exp(-(scaled * scaled))
+
+
+class HeaviTanh(Threshold):
+    """Fires where x > 0; the derivative is that of tanh.
+
+        dy/dx = 1 - tanh(k * x)**2
+
+    Source: Norse, `heavi_tanh_fn`.
+    """
+
+    @staticmethod
+    def derivative(x, k):
+        y = torch.tanh(k * x)
+        return 1 - y * y
+
+
+class HeaviCirc(Threshold):
+    """Fires where x > 0; the derivative is that of a circle's tangent, with heavy tails.
+
+        dy/dx = (k**2 / (k**2 + x**2)) ** 1.5
+
+    Source: Norse, `heavi_circ_fn`.
+    """
+
+    @staticmethod
+    def derivative(x, k):
+        ratio = k * k / (k * k + x * x)
+        return ratio * torch.sqrt(ratio)
+
+
+class CircDist(HeaviCirc):
+    """Fires with a probability that rises like x / sqrt(x**2 + k**2); one draw per element.
+
+        P(y = 1) = 0.5 + 0.5 * x / sqrt(x**2 + k**2)        dy/dx as HeaviCirc
+
+    Source: Norse, `circ_dist_fn`.
+    """
+
+    @staticmethod
+    def fire(x, k):
+        probability = 0.5 + 0.5 * (x / torch.sqrt(x * x + k * k))
+        return (uniform(x) < probability).to(x.dtype)
+
+
+class Logistic(HeaviTanh):
+    """Fires with logistic probability; one draw per element.
+
+        P(y = 1) = 0.5 + 0.5 * tanh(k * x) = sigmoid(2 * k * x)        dy/dx as HeaviTanh
+
+    Source: Norse, `logistic_fn`.
+    """
+
+    @staticmethod
+    def fire(x, k):
+        probability = 0.5 + 0.5 * torch.tanh(k * x)
+        return (uniform(x) < probability).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Triangle(Threshold):
+    """Fires where x > 0; the derivative is a triangle of height k on [-1, 1].
+
+        dy/dx = k * max(0, 1 - |x|)
+
+    Source: Norse, `triangle_fn`; Bellec et al., A solution to the learning dilemma for recurrent networks
+    of spiking neurons (2020).
+    """
+
+    k: float = 0.3
+
+    @staticmethod
+    def derivative(x, k):
+        return k * torch.relu(1 - torch.abs(x))
+
+
+@dataclass(frozen=True)
+class SuperSpike(Threshold):
+    """Fires where x > 0; the derivative is that of a fast sigmoid.
+
+        dy/dx = 1 / (k * |x| + 1)**2
+
+    Source: Norse, `superspike_fn`; Zenke and Ganguli, SuperSpike (2018).
+    """
+
+    k: float = 100.0
+
+    @staticmethod
+    def derivative(x, k):
+        root = 1 / (k * torch.abs(x) + 1)
+        return root * root
+
+
+heavi_erfc, heavi_tanh, heavi_circ, circ_dist = HeaviErfc, HeaviTanh, HeaviCirc, CircDist
+logistic, triangle, super_spike = Logistic, Triangle, SuperSpike
+
+_METHODS = {
+    "super": SuperSpike,
+    "triangle": Triangle,
+    "tanh": HeaviTanh,
+    "circ": HeaviCirc,
+    "heavi_erfc": HeaviErfc,
+}
+
+
+def threshold(x: Tensor, method: str, alpha: float | Tensor) -> Tensor:
+    """1 where x > 0, else 0, with the surrogate derivative that `method` names.
+
+    method: heaviside (no gradient), super, triangle, tanh, circ or heavi_erfc. alpha: its slope or width.
+    Raises ValueError for another method. Source: Norse, `threshold`.
+    """
+    if method == "heaviside":
+        return _above(x)
+    if method not in _METHODS:
+        raise ValueError(
+            f"threshold: unknown method {method!r}; allowed are heaviside, {', '.join(_METHODS)}"
+        )
+    return _METHODS[method].apply(x, alpha)
+
+
+def sign(x: Tensor, method: str, alpha: float | Tensor) -> Tensor:
+    """1 where x > 0, else -1.
+
+        2 * threshold(x, method, alpha) - 1
+
+    Parameters and errors as `threshold`. Source: Norse, `sign`.
+    """
+    return 2 * threshold(x, method, alpha) - 1
+
+
+class SlopeSurrogate(nn.Module):
+    """A `spike_fn` that fires where u >= 0 and whose slope trains.
+
+    alpha: slope, > 0, a number or a tensor [N] with one slope per neuron of the last dimension.
+    learn_alpha: False keeps it fixed (a buffer). Its gradient is u * dy/du / alpha per spike gradient.
+    Raises ValueError where alpha is not > 0.
+    """
+
+    alpha: Tensor
+
+    def __init__(self, alpha: float | Tensor = 2.0, learn_alpha: bool = True):
+        super().__init__()
+        require(f"{type(self).__name__}: alpha", alpha, "greater than 0", lambda a: a > 0)
+        value = alpha.detach().clone() if isinstance(alpha, Tensor) else torch.tensor(float(alpha))
+        if learn_alpha:
+            self.alpha = nn.Parameter(value)
+        else:
+            self.register_buffer("alpha", value)
+
+    def forward(self, u: Tensor) -> Tensor:
+        return _FireWithSlope.apply(u, self.alpha, type(self))
+
+    @staticmethod
+    def derivative(u, alpha):
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        alpha = f"{self.alpha.item():g}" if self.alpha.numel() == 1 else f"tensor{list(self.alpha.shape)}"
+        return f"alpha={alpha}, learn_alpha={isinstance(self.alpha, nn.Parameter)}"
+
+
+class Arctan(SlopeSurrogate):
+    """Fires where u >= 0; the derivative is that of an arctangent.
+
+        dy/du = alpha / (1 + (pi * alpha * u)**2)
+
+    Source: Tether, surrogate 0; Fang et al., Incorporating learnable membrane time constant (2021).
+    """
+
+    @staticmethod
+    def derivative(u, alpha):
+        scaled = math.pi * alpha * u
+        return alpha / (1 + scaled * scaled)
+
+
+class Sigmoid(SlopeSurrogate):
+    """Fires where u >= 0; the derivative is that of a sigmoid.
+
+        dy/du = alpha * sigmoid(alpha * u) * (1 - sigmoid(alpha * u))
+
+    Source: Tether, surrogate 1.
+    """
+
+    @staticmethod
+    def derivative(u, alpha):
+        y = torch.sigmoid(alpha * u)
+        return alpha * y * (1 - y)
+
+
+class FastSigmoid(SlopeSurrogate):
+    """Fires where u >= 0; the derivative is that of a fast sigmoid.
+
+        dy/du = 1 / (1 + |alpha * u|)**2
+
+    Source: Tether, surrogate 2.
+    """
+
+    @staticmethod
+    def derivative(u, alpha):
+        root = 1 / (1 + torch.abs(alpha * u))
+        return root * root
+
+
+class Surrogate(nn.Module):
+    """A `spike_fn` made of any smooth function: fires where x >= 0, and is differentiated as `fn`.
+
+        y = 1 where x >= 0, else 0        dy/dx = dfn/dx
+
+    fn: elementwise and differentiable, such as torch.sigmoid or an nn.Module whose parameters then train by
+    fn's gradient. Raises TypeError where fn can't be called.
+
+        tt.snn.LIB(128, spike_fn=tt.functional.surrogate(torch.tanh))
+    """
+
+    def __init__(self, fn: Callable[[Tensor], Tensor]):
+        super().__init__()
+        if not callable(fn):
+            raise TypeError(f"surrogate: fn must be a function or module of one tensor (got {fn!r})")
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return straight_through(_reached, x, path=self.fn(x))
+
+    def extra_repr(self) -> str:
+        return "" if isinstance(self.fn, nn.Module) else f"fn={getattr(self.fn, '__name__', repr(self.fn))}"
+
+
+surrogate = Surrogate
