@@ -1,0 +1,1 @@
+"""From a composed step to text: trace it, lower it, spell it in a backend's language, remember the result."""

@@ -1,0 +1,112 @@
+"""Straight-line elementwise code, and the table of spellings by which a language writes it.
+
+A `Body` is a list of lines, each giving a new name to one operator of a small vocabulary applied to earlier
+names and constants (`fusion.lower` reads one out of a traced graph). A `Dialect` spells a `Body` as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+FLOAT, BOOL = "float", "bool"
+
+
+class Unsupported(Exception):
+    """A graph holds something no dialect can spell; `target` is the operator, where one is to blame."""
+
+    def __init__(self, reason: str, target: object = None):
+        super().__init__(reason)
+        self.reason, self.target = reason, target
+
+
+@dataclass(frozen=True)
+class Name:
+    """A value with a name; `kind` is FLOAT or BOOL."""
+
+    text: str
+    kind: str = FLOAT
+
+
+Value = Name | float | bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """`name = op(*args)`; an argument is a Name or a constant; that of `draw` is its number, an int."""
+
+    name: Name
+    op: str
+    args: tuple
+
+
+@dataclass(frozen=True)
+class Body:
+    """Straight-line code: `inputs` are the placeholders, `outputs` are all FLOAT."""
+
+    inputs: tuple[Name, ...]
+    lines: tuple[Line, ...]
+    outputs: tuple[Value, ...]
+
+    def keep(self, wanted: Iterable[int]) -> Body:
+        """The body that computes only the outputs numbered in `wanted`, in that order."""
+        outputs = tuple(self.outputs[i] for i in wanted)
+        needed = {v.text for v in outputs if isinstance(v, Name)}
+        lines = []
+        for line in reversed(self.lines):
+            if line.name.text in needed:
+                needed.update(a.text for a in line.args if isinstance(a, Name))
+                lines.append(line)
+        return Body(self.inputs, tuple(reversed(lines)), outputs)
+
+    def reads(self) -> frozenset[str]:
+        """The texts of every name some line or output uses."""
+        used = [a for line in self.lines for a in line.args] + list(self.outputs)
+        return frozenset(a.text for a in used if isinstance(a, Name))
+
+
+_UNARY = """neg abs exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sigmoid sin cos tan asin acos
+    atan sinh cosh tanh asinh acosh atanh erf erfc floor ceil round trunc sign"""
+_BINARY = "add sub mul div minimum maximum fmin fmax fmod pow atan2 copysign hypot"
+
+# operator -> kinds of its arguments > kind of its result: f float, b bool, n a literal integer
+VOCABULARY: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(_BINARY.split(), "ff>f")
+    | dict.fromkeys(_UNARY.split(), "f>f")
+    | dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), "ff>b")
+    | dict.fromkeys(("and", "or", "xor"), "bb>b")
+    | {"not": "b>b", "where": "bff>f", "float": "b>f", "bool": "f>b", "isnan": "f>b", "draw": "n>f"}
+)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one language spells the vocabulary.
+
+    spellings: operator -> format string over {0}, {1}, {2}; an operator left out cannot be fused there.
+    declare: kind -> format string over {name} and {value}, one line of code.
+    literal: a float or a bool -> text.
+    """
+
+    language: str
+    spellings: Mapping[str, str]
+    declare: Mapping[str, str]
+    literal: Callable[[float | bool], str]
+
+    def spell(self, value: Value | int) -> str:
+        if isinstance(value, Name):
+            return value.text
+        if isinstance(value, (bool, float)):
+            return self.literal(value)
+        return str(value)
+
+    def write(self, body: Body) -> tuple[list[str], list[str]]:
+        """Return the lines of code, and one expression per output; raise Unsupported."""
+        lines = []
+        for line in body.lines:
+            if line.op not in self.spellings:
+                raise Unsupported(f"{line.op} has no spelling in {self.language}", line.op)
+            value = self.spellings[line.op].format(*map(self.spell, line.args))
+            lines.append(self.declare[line.name.kind].format(name=line.name.text, value=value))
+        return lines, [self.spell(v) for v in body.outputs]
