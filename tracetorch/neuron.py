@@ -1,0 +1,148 @@
+"""Neuron: the layer behind every composed class; its pipeline says what one step computes."""
+
+from __future__ import annotations
+
+import inspect
+from functools import reduce
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from . import folding
+from .functional.random import Stream
+from .layer import SpikingLayer
+from .pipeline import Pipeline, Step
+
+
+class Neuron(SpikingLayer):
+    """A layer of neurons composed from stages; `tt.compose` makes its subclasses."""
+
+    _optional_states = ("rng",)
+    pipeline: ClassVar[Pipeline]
+    stages: ClassVar[tuple]
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = self._bind(args, kwargs)
+        super().__init__(given["num_neurons"], given["dim"])
+        for name in (*self.pipeline.states, "rng"):
+            self._initialize_state(name)
+        for name, declared in self.pipeline.parameters.items():
+            self._register_declared(name, declared, given)
+        if self.pipeline.fires:
+            self._register_callables(given["spike_fn"], given["quant_fn"])
+
+    def _bind(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Match the arguments with the signature of the composed class."""
+        signature = type(self).__signature__
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            unknown = [k for k in kwargs if k not in signature.parameters]
+            hint = f"; it takes {', '.join(signature.parameters)}" if unknown else ""
+            raise TypeError(f"{self._where}: {error}{hint}") from None
+        bound.apply_defaults()
+        return bound.arguments
+
+    def _register_declared(self, name: str, declared: Any, given: dict[str, Any]) -> None:
+        value = self._spread(name, given[name], given[f"{name}_rank"], given["dtype"], given["device"])
+        raw = declared.raw(f"{self._where}: {name}", value.double()).to(value.dtype)
+        self._transforms[name] = (declared.activation, declared.inverse)
+        self._set_raw(name, raw.clone(), True if given[f"learn_{name}"] else None)
+
+    def _register_callables(self, spike_fn: Any, quant_fn: Any) -> None:
+        for name, fn in (("spike_fn", spike_fn), ("quant_fn", quant_fn)):
+            if not callable(fn) or isinstance(fn, type):
+                raise TypeError(f"{self._where}: {name} must be a function of one tensor or a module, got {fn!r}")
+            setattr(self, name, fn)
+        soft = [stage for stage in self.stages if stage.needs_hard_spikes]
+        if soft and not _makes_hard_spikes(self.bound_step()):
+            raise ValueError(
+                f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with spike_fn={spike_fn!r} and "
+                f"quant_fn={quant_fn!r} no spike is ever exactly 0; give quant_fn=tt.functional.round_ste() or a "
+                "spike_fn with hard spikes such as tt.functional.heavi_erfc(1.0)")
+
+    def bound_step(self) -> Step:
+        """Return the pipeline with this layer's callables."""
+        return Step(self.pipeline, getattr(self, "spike_fn", None), getattr(self, "quant_fn", None), self._where)
+
+    def constrained(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """Return every parameter's value (shape [] or [num_neurons]) in `dtype`, by name."""
+        out = {}
+        for name, (activation, _) in self._transforms.items():
+            stored = self._buffers.get(name)
+            if stored is not None:
+                out[name] = stored if dtype is None else stored.to(dtype)
+            else:
+                raw = getattr(self, f"raw_{name}")
+                out[name] = activation(raw if dtype is None else raw.to(dtype))
+        return out
+
+    def dtypes(self, x: Tensor) -> tuple[torch.dtype, torch.dtype]:
+        """Return the dtype of the output and the dtype in which steps are computed and states are kept."""
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{self._where}: the input must be a tensor, got {type(x).__name__}")
+        if not x.is_floating_point():
+            raise TypeError(f"{self._where}: the input must be floating-point, got {x.dtype}; write x.float()")
+        stored = (t.dtype for group in (self._parameters, self._buffers) for t in group.values() if t is not None)
+        widest = reduce(torch.promote_types, stored, x.dtype)
+        out = x.dtype if torch.is_autocast_enabled(x.device.type) else widest
+        return out, torch.promote_types(widest, torch.float32)
+
+    def _check_step(self, shape: torch.Size, states: dict[str, Tensor | None], device: torch.device) -> int:
+        """Return the neuron dimension of one step's shape, or raise where input and states don't fit."""
+        axis = self._axis(len(shape))
+        if shape[axis] != self.num_neurons:
+            raise ValueError(f"{self._where}: one step has {shape[axis]} elements along dim={self.dim} "
+                             f"(shape {list(shape)}), expected num_neurons={self.num_neurons}")
+        unknown = [name for name in states if name not in self._state_names]
+        if unknown:
+            raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; there are {', '.join(self._state_names)}")
+        for name, state in states.items():
+            if state is not None and name != "rng":
+                self._check_state(name, state, tuple(shape), device)
+        return axis
+
+    def step(self, x: Tensor, states: dict[str, Tensor | None] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute one time step as a pure function: nothing of the layer changes.
+
+        Args:
+            x: input of one step, any shape with `num_neurons` along `dim`.
+            states: states by name, shaped like `x`; one that is missing or None starts anew.
+
+        Returns:
+            The output, shaped like `x`, and the new states.
+        """
+        from .scan import scan_neuron
+        y, new, _ = scan_neuron(self, x[None], states or {})
+        return y[0], new
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Advance one time step, or all of them where `tt.scan` has folded time into the batch."""
+        fold = folding.active()
+        if fold is not None:
+            return fold.scan(self, x)
+        y, new = self.step(x, self._carried())
+        self._commit(new)
+        return y
+
+    def _carried(self) -> dict[str, Tensor | None]:
+        return {name: getattr(self, name) for name in self._state_names}
+
+    def _commit(self, states: dict[str, Tensor]) -> None:
+        for name, state in states.items():
+            setattr(self, name, state)
+
+
+def _makes_hard_spikes(step: Step) -> bool:
+    """Say whether some potential below threshold gives exactly no spike."""
+    probe = torch.linspace(-2.0, -0.05, 40)
+    callables = nn.ModuleList(f for f in (step.spike_fn, step.quant_fn) if isinstance(f, nn.Module))
+    for tensor in callables.parameters():
+        probe = probe.to(tensor.device)
+    with torch.no_grad(), Stream(torch.zeros(2, dtype=torch.int64), probe.shape):
+        try:
+            return bool((step.fire(probe) == 0).any())
+        except RuntimeError:      # per-neuron parameters do not broadcast against the probe: the step will tell
+            return True

@@ -1,0 +1,274 @@
+"""scan: run a layer, or any module with layers inside, over a whole sequence."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from . import backends, folding
+from .functional.random import new_key
+from .layer import Layer
+from .model import named_layers
+from .neuron import Neuron
+
+States = dict[str, Tensor]
+
+
+def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "auto",
+         record: tuple[str, ...] | str = (), fold: bool = True, check: bool = False) -> Any:
+    """Run a module over a sequence: the same numbers as calling it once per step, fused over time.
+
+        y[0], y[1], ... = module(x[0]), module(x[1]), ...
+
+    A layer is scanned directly. Any other module runs its forward once on time folded into the batch, and the
+    layers inside unfold time; its other parts must treat the elements of a batch independently. Batch statistics
+    and dropout masks then cover all of time at once. States are carried on as in stepping.
+
+    Args:
+        module: a layer, or any module; then `x` needs a batch dimension after time.
+        x: [T, ...] for a layer, [T, B, ...] for another module; T is 1 or more.
+        time_dim: where time lies in `x`, in the output and in the traces.
+        backend: "auto" (fused where possible), "eager", "cpp" or "triton".
+        record: names of states or shared names ("mem", "potential") to return over time as well; in a module
+            with several layers they apply to each layer that has them, or to one as in "1.mem".
+        fold: False steps through time in Python instead of folding.
+        check: step as well, on a copy, and raise where folding gives something else.
+
+    Returns:
+        The output [T, ...]; with `record` the pair of it and a dict of traces [T, ...].
+
+    Raises:
+        TypeError: no module, or no tensor.
+        ValueError: sizes that don't fit, time of length 0, a name that can't be recorded, a failed `check`.
+        RuntimeError: a layer called twice in one forward, or a backend that can't run.
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"tt.scan: expected a torch.nn.Module, got {type(module).__name__}")
+    names = (record,) if isinstance(record, str) else tuple(record)
+    steps = _time_first(module, x, time_dim)
+    chosen = backends.checked_name(backend)
+    with backends.backend(backends.requested() if chosen == "auto" else chosen):
+        if check and fold and not isinstance(module, Layer):
+            _check_folding(module, steps)
+        run = Fold(module, steps.shape[:2], names)
+        with run:
+            y = run.all_at_once(steps) if fold or isinstance(module, Layer) else run.one_by_one(steps)
+    y = tree_map(lambda v: v.movedim(0, time_dim) if isinstance(v, Tensor) else v, y)
+    return (y, {k: v.movedim(0, time_dim) for k, v in run.traces.items()}) if names else y
+
+
+def _time_first(module: nn.Module, x: Tensor, time_dim: int) -> Tensor:
+    """Return `x` with time as its first dimension."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"tt.scan: the input must be a tensor, got {type(x).__name__}")
+    if folding.active() is not None:
+        raise RuntimeError("tt.scan was called inside a module that is being scanned; the outer scan already "
+                           "covers the layers inside: call the layer itself")
+    least = 1 if isinstance(module, Layer) else 2
+    if x.ndim < least:
+        raise ValueError(f"tt.scan: {type(module).__name__} needs x of shape {'[T, ...]' if least == 1 else '[T, B, ...]'}"
+                         f", got {list(x.shape)}")
+    if not -x.ndim <= time_dim < x.ndim:
+        raise ValueError(f"tt.scan: time_dim={time_dim} is out of range for x of shape {list(x.shape)}")
+    if x.shape[time_dim] == 0:
+        raise ValueError(f"tt.scan: time has length 0 (x has shape {list(x.shape)}, time_dim={time_dim})")
+    return x.movedim(time_dim, 0)
+
+
+def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None],
+                record: tuple[str, ...] = ()) -> tuple[Tensor, States, States]:
+    """Scan one layer from given states as a pure function; return output, new states and traces."""
+    out, compute = layer.dtypes(x)
+    dim = layer._check_step(x.shape[1:], states, x.device)
+    step, params = layer.bound_step(), layer.constrained(compute)
+    key = states.get("rng")
+
+    def rng() -> Tensor:
+        nonlocal key
+        if key is None:
+            key = new_key().to(x.device)
+        return key
+
+    start = {name: _usable(states.get(name), compute) for name in step.pipeline.states}
+    chosen = backends.select(step, x, params, record)
+    y, new, traces = chosen.scan(step, x.to(out), start, params, dim=dim, rng=rng, record=record)
+    if key is not None:
+        new["rng"] = torch.stack([key[0], key[1] + len(x)])
+    return y, new, traces
+
+
+def _usable(state: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Return a state in the dtype of the computation; one born in inference mode is copied out of it."""
+    if state is None:
+        return None
+    if state.is_inference() and not torch.is_inference_mode_enabled():
+        state = state.clone()
+    return state.to(dtype)
+
+
+class Fold:
+    """One scan of a module: what its layers do while time is folded into the batch."""
+
+    def __init__(self, module: nn.Module, shape: torch.Size, record: tuple[str, ...]) -> None:
+        self.module, self.record = module, record
+        self.length = shape[0]
+        self.batch = shape[1] if len(shape) > 1 else 1
+        self.traces: States = {}
+        self._before: dict[Layer, dict[str, Tensor | None]] = {}
+        self._paths = {layer: path for path, layer in named_layers(module)}
+        known = {name for layer, path in self._paths.items() for full in _recordable(layer)
+                 for name in (full, f"{path}.{full}")}
+        for name in record:
+            if name not in known:
+                raise ValueError(f"tt.scan: nothing called {name!r} to record; there are {', '.join(sorted(known))}")
+
+    def __enter__(self) -> Fold:
+        return self
+
+    def __exit__(self, kind: Any, *exc: Any) -> None:
+        """Put every state back where the scan has failed."""
+        if kind is not None:
+            for layer, states in self._before.items():
+                for name, state in states.items():
+                    setattr(layer, name, state)
+
+    def all_at_once(self, x: Tensor) -> Any:
+        """Run a layer over [T, ...], or another module's forward once on [T*B, ...]."""
+        if isinstance(self.module, Layer):
+            return self._steps(self.module, x)
+        outer = folding.swap(self)
+        try:
+            y = self.module(x.flatten(0, 1))
+        finally:
+            folding.swap(outer)
+        return tree_map(self._unfold_output, y)
+
+    def one_by_one(self, x: Tensor) -> Any:
+        """Call the module once per step."""
+        for layer in self._paths:
+            self._touch(layer)
+        ys = []
+        for x_t in x.unbind(0):
+            ys.append(self.module(x_t))
+            for layer in self._paths:
+                self._collect(layer)
+        self._stack_traces()
+        return tree_map(lambda *leaves: torch.stack(leaves), *ys)
+
+    # -- called by layers ------------------------------------------------------------
+
+    def takes(self, layer: Layer) -> bool:
+        """Say whether a layer with a forward of its own has to be stepped."""
+        return not isinstance(layer, Neuron) or type(layer).forward is not Neuron.forward
+
+    def scan(self, layer: Neuron, x: Tensor) -> Tensor:
+        """Run a layer on its folded input."""
+        return self._steps(layer, self._unfold(layer, x)).flatten(0, 1)
+
+    def step_through(self, layer: Layer, x: Tensor) -> Tensor:
+        """Run a hand-written layer on its folded input."""
+        return self.scan(layer, x)  # type: ignore[arg-type]
+
+    # -- one layer -------------------------------------------------------------------
+
+    def _steps(self, layer: Layer, x: Tensor) -> Tensor:
+        """Run a layer over [T, ...], keep its states, and note what is recorded."""
+        self._touch(layer)
+        if self.takes(layer):
+            return self._hand_written(layer, x)
+        wanted = self._wanted(layer)
+        y, new, traces = scan_neuron(layer, x, layer._carried(), tuple(wanted))  # type: ignore[arg-type]
+        layer._commit(new)  # type: ignore[attr-defined]
+        self.traces.update({wanted[name]: trace for name, trace in traces.items()})
+        return y
+
+    def _hand_written(self, layer: Layer, x: Tensor) -> Tensor:
+        outer = folding.swap(None)
+        try:
+            ys = []
+            for x_t in x.unbind(0):
+                ys.append(layer(x_t))
+                self._collect(layer)
+        finally:
+            folding.swap(outer)
+        self._stack_traces()
+        return torch.stack(ys)
+
+    def _touch(self, layer: Layer) -> None:
+        """Remember a layer's states as they were."""
+        if layer in self._before:
+            raise RuntimeError(
+                f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} is called twice in one forward; its "
+                "second call would need the states of the first, step by step: use two layers, or fold=False")
+        self._before[layer] = {name: getattr(layer, name) for name in layer._state_names}
+
+    def _wanted(self, layer: Layer) -> dict[str, str]:
+        """Return what to record of a layer: its own names, and the names in the result."""
+        path = self._paths.get(layer, "")
+        prefix = "" if layer is self.module else f"{path}."
+        return {name: prefix + name for name in _recordable(layer)
+                if name in self.record or f"{path}.{name}" in self.record}
+
+    def _collect(self, layer: Layer) -> None:
+        """Append the recorded states of a layer that is stepped."""
+        for name, key in self._wanted(layer).items():
+            if name not in layer._state_names:
+                raise ValueError(f"tt.scan: {name!r} can't be recorded where {type(layer).__name__} is stepped; "
+                                 f"its states can: {', '.join(layer._state_names)}")
+            self.traces.setdefault(key, []).append(getattr(layer, name))  # type: ignore[arg-type]
+
+    def _stack_traces(self) -> None:
+        self.traces = {k: torch.stack(v) if isinstance(v, list) else v for k, v in self.traces.items()}
+
+    # -- folding ---------------------------------------------------------------------
+
+    def _unfold(self, layer: Layer, x: Tensor) -> Tensor:
+        """[T*B, ...] -> [T, B, ...]"""
+        if x.ndim == 0 or x.shape[0] != self.length * self.batch:
+            raise ValueError(
+                f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} got an input of shape {list(x.shape)}, "
+                f"whose first size should be T*B = {self.length}*{self.batch}; the module around it must keep the "
+                "batch dimension first. Use fold=False for a module that does not")
+        return x.unflatten(0, (self.length, self.batch))
+
+    def _unfold_output(self, y: Any) -> Any:
+        if not isinstance(y, Tensor):
+            return y
+        if y.ndim == 0 or y.shape[0] != self.length * self.batch:
+            raise ValueError(f"tt.scan: {type(self.module).__name__} returned shape {list(y.shape)}, whose first size "
+                             f"should be T*B = {self.length}*{self.batch}; use fold=False for a module that mixes "
+                             "its batch")
+        return y.unflatten(0, (self.length, self.batch))
+
+
+def _recordable(layer: Layer) -> tuple[str, ...]:
+    """Return the names whose values over time can be recorded."""
+    names = layer.pipeline.names if isinstance(layer, Neuron) else layer._state_names
+    return tuple(name for name in names if name not in ("fire", "rng"))
+
+
+def _check_folding(module: nn.Module, x: Tensor) -> None:
+    """Raise where folding time into the batch gives something else than stepping."""
+    runs = []
+    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.no_grad():
+        for folded in (True, False, False):
+            twin = copy.deepcopy(module)
+            torch.manual_seed(0)
+            run = Fold(twin, x.shape[:2], ())
+            y = run.all_at_once(x) if folded else run.one_by_one(x)
+            runs.append([leaf for leaf in tree_leaves(y) if isinstance(leaf, Tensor)])
+    folded_y, stepped, again = runs
+    for one, other in zip(stepped, again, strict=True):
+        if not torch.equal(one, other):
+            raise ValueError("tt.scan(check=True): stepping twice gives two results, so there is nothing to compare")
+    for one, other in zip(folded_y, stepped, strict=True):
+        if one.shape != other.shape or not torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True):
+            worst = float((one - other).abs().max()) if one.shape == other.shape else float("inf")
+            raise ValueError(f"tt.scan(check=True): folding differs from stepping by up to {worst:.3g}; a part of "
+                             f"{type(module).__name__} mixes its batch or carries something from step to step that "
+                             "is no tracetorch state (batch norm in training mode, feedback in Python): "
+                             "use fold=False")
