@@ -13,7 +13,7 @@ def _seed():
 
 @pytest.fixture(params=BACKENDS)
 def backend(request) -> str:
-    """Each backend that runs on this machine without a GPU; `tt.scan(..., backend=backend)`."""
+    """Each backend that runs on this machine without a GPU; `with tt.backend(backend):`."""
     return request.param
 
 

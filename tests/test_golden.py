@@ -13,23 +13,20 @@ def step(layer, x):
     return torch.stack([layer(x_t) for x_t in x])
 
 
-def modes(backend):
-    """How a sequence may be run; every way gives the same numbers."""
+def scan_scan(layer, x):
+    k = max(1, len(x) // 3)
+    return torch.cat([tt.scan(layer, x[:k]), tt.scan(layer, x[k:])])
 
-    def scan(layer, x):
-        return tt.scan(layer, x, backend=backend)
 
-    def scan_scan(layer, x):
-        k = max(1, len(x) // 3)
-        return torch.cat([scan(layer, x[:k]), scan(layer, x[k:])])
+def step_scan(layer, x):
+    return torch.cat([layer(x[0])[None], tt.scan(layer, x[1:])])
 
-    def step_scan(layer, x):
-        return torch.cat([layer(x[0])[None], scan(layer, x[1:])])
 
-    def scan_step(layer, x):
-        return torch.cat([scan(layer, x[:-1]), layer(x[-1])[None]])
+def scan_step(layer, x):
+    return torch.cat([tt.scan(layer, x[:-1]), layer(x[-1])[None]])
 
-    return {"scan": scan, "scan+scan": scan_scan, "step+scan": step_scan, "scan+step": scan_step}
+
+MODES = {"step": step, "scan": tt.scan, "scan+scan": scan_scan, "step+scan": step_scan, "scan+step": scan_step}
 
 
 def check(case, dtype, run):
@@ -62,21 +59,18 @@ def check(case, dtype, run):
     assert not any(b.requires_grad for b in layer.buffers())
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_stepping_matches_the_record(case, dtype):
-    check(case, dtype, step)
-
-
-@pytest.mark.parametrize("mode", ["scan", "scan+scan", "step+scan", "scan+step"])
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_scanning_matches_the_record(case, dtype, backend, mode):
-    check(case, dtype, modes(backend)[mode])
+def test_layers_match_the_record(case, dtype, backend, mode):
+    with tt.backend(backend):
+        check(case, dtype, MODES[mode])
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c["scenario"] == "a_default"], ids=case_id)
 def test_states_detach_and_zero(case):
     layer = build(case)
-    step(layer, arrays(case)["x"].float())
+    with tt.backend("eager"):
+        step(layer, arrays(case)["x"].float())
     layer.detach_states()
     assert not any(getattr(layer, name).requires_grad for name in case["states"])
     layer.zero_states()
@@ -105,9 +99,10 @@ def test_compiled_layers_keep_their_numbers(case, dtype, backend):
     values = {name: getattr(layer, name).detach().clone() for name in names}
 
     def runs():
-        for run in (step, modes(backend)["scan"]):
+        for run in (step, tt.scan):
             layer.zero_states()
-            assert_recorded({"y": (run(layer, x), recorded["y"])}, tolerance)
+            with tt.backend(backend):
+                assert_recorded({"y": (run(layer, x), recorded["y"])}, tolerance)
 
     layer.TTcompile()
     assert sorted(layer.state_dict()) == sorted(names)
