@@ -215,9 +215,8 @@ def threshold(x: Tensor, method: str, alpha: float | Tensor) -> Tensor:
     if method == "heaviside":
         return _above(x)
     if method not in _METHODS:
-        raise ValueError(
-            f"threshold: unknown method {method!r}; allowed are heaviside, {', '.join(_METHODS)}"
-        )
+        allowed = ", ".join(["heaviside", *_METHODS])
+        raise ValueError(f"threshold: method must be one of {allowed} (got {method!r})")
     return _METHODS[method].apply(x, alpha)
 
 
@@ -258,7 +257,7 @@ class SlopeSurrogate(nn.Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        alpha = f"{self.alpha.item():g}" if self.alpha.numel() == 1 else f"tensor{list(self.alpha.shape)}"
+        alpha = f"{self.alpha.item():g}" if self.alpha.numel() == 1 else f"{list(self.alpha.shape)}"
         return f"alpha={alpha}, learn_alpha={isinstance(self.alpha, nn.Parameter)}"
 
 
