@@ -1,7 +1,7 @@
 """Straight-line elementwise code, and the table of spellings by which a language writes it.
 
 A `Body` is a list of lines, each giving a new name to one operator of a small vocabulary applied to earlier
-names and constants (`fusion.lower` reads one out of a traced graph). A `Dialect` spells a `Body` as text.
+names and constants (`fusion.trace` writes one down as a step runs). A `Dialect` spells a `Body` as text.
 """
 
 from __future__ import annotations
@@ -14,11 +14,7 @@ FLOAT, BOOL = "float", "bool"
 
 
 class Unsupported(Exception):
-    """A graph holds something no dialect can spell; `target` is the operator, where one is to blame."""
-
-    def __init__(self, reason: str, target: object = None):
-        super().__init__(reason)
-        self.reason, self.target = reason, target
+    """Something that no dialect, or not this one, can spell."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ class Dialect:
         lines = []
         for line in body.lines:
             if line.op not in self.spellings:
-                raise Unsupported(f"{line.op} has no spelling in {self.language}", line.op)
+                raise Unsupported(f"{line.op} has no spelling in {self.language}")
             value = self.spellings[line.op].format(*map(self.spell, line.args))
             lines.append(self.declare[line.name.kind].format(name=line.name.text, value=value))
         return lines, [self.spell(v) for v in body.outputs]

@@ -1,23 +1,15 @@
-"""A traced graph of ATen operators, read into straight-line code of the small vocabulary in `fusion.emit`."""
+"""ATen operators, rewritten one call at a time into straight-line code of the small vocabulary in `fusion.emit`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor
+from torch._ops import OpOverload
 
 from .emit import BOOL, FLOAT, VOCABULARY, Body, Line, Name, Unsupported, Value
-
-
-def lower(graph: fx.GraphModule, names: Sequence[str], prefix: str = "v") -> Body:
-    """Read `graph`, whose placeholders are called `names`, into a Body; raises Unsupported.
-
-    Equal lines are written once and unused ones dropped. New names are `prefix` and a number.
-    """
-    return _Lowering(graph, names, prefix).run()
-
 
 _ALIASES = frozenset(
     ("detach", "alias", "view", "view_as", "reshape", "_unsafe_view", "expand", "expand_as", "contiguous")
@@ -36,56 +28,66 @@ _RANDOM = frozenset(
 )
 _FULL = {"zeros": 0, "zeros_like": 0, "new_zeros": 0, "zero": 0, "ones": 1, "ones_like": 1, "new_ones": 1}
 _FILLED = {"scalar_tensor": 0, "full": 1, "full_like": 1, "new_full": 2, "fill": 1}  # position of the value
-_FRESH = (torch.ops.aten.lift_fresh_copy.default, torch.ops.aten.lift_fresh.default)
+_FRESH = frozenset(("lift_fresh", "lift_fresh_copy", "lift"))
 
 
-@dataclass
-class _Lowering:
-    graph: fx.GraphModule
-    names: Sequence[str]
-    prefix: str
-    lines: list[Line] = field(default_factory=list)
-    known: dict[tuple, Name] = field(default_factory=dict)
-    values: dict[fx.Node, Value] = field(default_factory=dict)
-    root: dict[fx.Node, fx.Node] = field(default_factory=dict)  # a node -> the node whose memory it shares
+class Recorder:
+    """Writes a line for every operator called on the tensors it knows.
 
-    def run(self) -> Body:
-        placeholders = [n for n in self.graph.graph.nodes if n.op == "placeholder"]
-        inputs = tuple(Name(text) for text in self.names)
-        self.values.update(zip(placeholders, inputs, strict=True))
-        self.dtype, self.shape = placeholders[0].meta["val"].dtype, tuple(placeholders[0].meta["val"].shape)
-        for node in self.graph.graph.nodes:
-            if node.op == "get_attr":
-                self.values[node] = self.captured(node)
-            elif node.op == "call_function":
-                self.call(node)
-            elif node.op == "output":
-                leaves = torch.utils._pytree.tree_leaves(node.args[0])
-                outputs = tuple(self.to(FLOAT, self.value(leaf)) for leaf in leaves)
-        return Body(inputs, tuple(self.lines), outputs).keep(range(len(outputs)))
+    A value belongs to the memory it lies in, so aliases share it and an in-place operator changes it for all of
+    them. Every tensor seen is kept alive, so that no memory is used twice.
+    """
 
-    def captured(self, node: fx.Node) -> Value:
-        tensor = getattr(self.graph, node.target)
-        if tensor.numel() != 1 or any(user.target not in _FRESH for user in node.users):
-            raise Unsupported(
-                f"captures a tensor of shape {list(tensor.shape)}, and a kernel would not see it change; "
-                "hold it in an nn.Module used as the callable, or declare it as a parameter of a stage"
-            )
-        return bool(tensor) if tensor.dtype == torch.bool else float(tensor)
+    def __init__(self, inputs: Sequence[Tensor], names: Sequence[str], prefix: str = "v"):
+        self.dtype, self.size, self.prefix = inputs[0].dtype, inputs[0].numel(), prefix
+        self.inputs = tuple(Name(text) for text in names)
+        self.lines: list[Line] = []
+        self.known: dict[tuple, Name] = {}
+        self.values: dict[int, Value] = {}
+        self.alive: list[Tensor] = []
+        for tensor, name in zip(inputs, self.inputs, strict=True):
+            self.hold(tensor, name)
+        self.owned = frozenset(self.values)
 
-    def value(self, arg: object) -> Value:
-        if isinstance(arg, fx.Node):
-            return self.values[self.owner(arg)]
+    def body(self, outputs: Sequence[Tensor]) -> Body:
+        """Return the code that computes `outputs`, without the lines they do not need."""
+        values = tuple(self.to(FLOAT, self.value(t)) for t in outputs)
+        return Body(self.inputs, tuple(self.lines), values).keep(range(len(values)))
+
+    def hold(self, tensor: Tensor, value: Value) -> None:
+        self.alive.append(tensor)
+        self.values[_memory(tensor)] = value
+
+    def value(self, arg: Any) -> Value:
+        """Return what an argument of an operator stands for."""
+        if isinstance(arg, Tensor):
+            if _memory(arg) not in self.values:
+                raise Unsupported(
+                    f"captures a tensor of shape {list(arg.shape)}, and a kernel would not see it change; hold "
+                    "it in an nn.Module used as the callable, or declare it as a parameter of a stage"
+                )
+            return self.values[_memory(arg)]
         if isinstance(arg, bool):
             return arg
         if isinstance(arg, (int, float)):
             return float(arg)
         raise Unsupported(f"passes {arg!r} where a number or a tensor is needed")
 
-    def owner(self, node: fx.Node) -> fx.Node:
-        while node in self.root:
-            node = self.root[node]
-        return node
+    def call(self, func: OpOverload, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
+        """Record `out = func(*args, **kwargs)`; raises Unsupported."""
+        name, in_place = _operator(func)
+        if not isinstance(out, Tensor) or tuple(out.shape) not in ((), (1,), (self.size,)):
+            raise Unsupported("is not elementwise: it changes the shape")
+        if out.is_complex() or (out.is_floating_point() and out.dtype != self.dtype and out.ndim):
+            raise Unsupported(f"computes in {out.dtype} inside a step of {self.dtype}")
+        if name in _ALIASES and not in_place:
+            self.value(args[0])
+        elif in_place:
+            if _memory(args[0]) in self.owned:
+                raise Unsupported("writes into an input of the step; compute a new tensor instead")
+            self.hold(out, self.to(_kind(out), self.result(name, args, kwargs, out)))
+        else:
+            self.hold(out, self.result(name, args, kwargs, out))
 
     def op(self, op: str, *args: Value | int) -> Value:
         """The name of `op(*args)`, written as a new line unless it is known."""
@@ -103,101 +105,70 @@ class _Lowering:
             return value if value.kind == kind else self.op(kind, value)
         return float(value) if kind == FLOAT else bool(value)
 
-    def call(self, node: fx.Node) -> None:
-        name, in_place = self.operator(node)
-        meta = node.meta["val"]
-        if not isinstance(meta, torch.Tensor) or tuple(meta.shape) not in ((), (1,), self.shape):
-            raise Unsupported("is not elementwise: it changes the shape", node.target)
-        other = meta.dtype.is_floating_point and meta.dtype != self.dtype
-        if (other and meta.ndim) or meta.dtype.is_complex:
-            raise Unsupported(f"computes in {meta.dtype} inside a step of {self.dtype}", node.target)
-        if name in _ALIASES and not in_place:
-            self.root[node] = self.owner(node.args[0])
-            return
-        result = self.result(name, node, _kind(node))
-        if in_place:
-            owner = self.owner(node.args[0])
-            if owner.op == "placeholder":
-                raise Unsupported("writes into its input; compute a new tensor instead", node.target)
-            self.values[owner] = self.to(_kind(owner), result)
-            self.root[node] = owner
-        else:
-            self.values[node] = result
-
-    def operator(self, node: fx.Node) -> tuple[str, bool]:
-        target = node.target
-        if not isinstance(target, torch._ops.OpOverload):
-            raise Unsupported(f"calls {target}, which is not a torch operator", target)
-        if target.namespace == "tracetorch" and target._opname == "draw":
-            return "draw", False
-        if target.namespace != "aten":
-            raise Unsupported(f"calls the operator {target}, which has no elementwise spelling", target)
-        name = target._opname
-        if any(arg.kwarg_only and arg.is_out for arg in target._schema.arguments):
-            raise Unsupported("writes into a tensor by out=; compute a new tensor instead", target)
-        if name.startswith("__"):       # __and__, __or__, __xor__
-            return "logical" + name[1:-2], False
-        return name.removesuffix("_"), name.endswith("_")
-
-    def result(self, name: str, node: fx.Node, kind: str) -> Value:
-        args = node.args
+    def result(self, name: str, args: tuple, kwargs: dict[str, Any], out: Tensor) -> Value:
         rule = getattr(self, "lower_" + name, None)
         if rule is not None:
-            return rule(node, kind)
+            return rule(*args, out=out, **kwargs)
+        if name in _FRESH:
+            return self.constant(args[0])
         if name in _COPIES:
             return self.value(args[1] if name == "copy" else args[0])
         if name in _SPELT_ALIKE:
             return self.op(_SPELT_ALIKE[name], *map(self.value, args))
         if name in _FULL:
-            return self.to(kind, float(_FULL[name]))
+            return self.to(_kind(out), float(_FULL[name]))
         if name in _FILLED:
-            return self.to(kind, self.value(args[_FILLED[name]]))
+            return self.to(_kind(out), self.value(args[_FILLED[name]]))
         if name in _RANDOM:
-            raise Unsupported(
-                f"draws by torch's {name}; draw by tracetorch.functional.uniform(like) instead", node.target
-            )
-        raise Unsupported("has no elementwise spelling", node.target)
+            raise Unsupported("draws what no kernel can repeat; draw by tracetorch.functional.uniform(like)")
+        raise Unsupported("has no elementwise spelling")
 
-    # One method per ATen operator that is more than a spelling.
+    def constant(self, tensor: Tensor) -> Value:
+        """The value of a tensor made inside the step from a Python number."""
+        if _memory(tensor) in self.values:
+            return self.value(tensor)
+        if tensor.numel() != 1:
+            raise Unsupported(f"makes a tensor of shape {list(tensor.shape)}; a fused step knows numbers only")
+        return bool(tensor) if tensor.dtype == torch.bool else float(tensor)
 
-    def lower_draw(self, node: fx.Node, kind: str) -> Value:
-        return self.op("draw", int(node.args[1]))
+    # One method per ATen operator that is more than a spelling, called with the operator's own arguments.
 
-    def lower_add(self, node: fx.Node, kind: str) -> Value:
-        a, b = self.scaled(node)
-        return self.op("or" if kind == BOOL else "add", a, b)
+    def lower_draw(self, like, number, *, out):
+        return self.op("draw", int(number))
 
-    def lower_sub(self, node: fx.Node, kind: str) -> Value:
-        return self.op("sub", *self.scaled(node))
+    def lower_add(self, a, b, *, alpha=1, out):
+        return self.op("or" if _kind(out) == BOOL else "add", self.value(a), self.times(alpha, b))
 
-    def scaled(self, node: fx.Node) -> tuple[Value, Value]:
-        """Both operands, the second times alpha."""
-        a, b = map(self.value, node.args[:2])
-        alpha = node.kwargs.get("alpha", node.args[2] if len(node.args) > 2 else 1)
-        return a, b if alpha == 1 else self.op("mul", b, float(alpha))
+    def lower_sub(self, a, b, *, alpha=1, out):
+        return self.op("sub", self.value(a), self.times(alpha, b))
 
-    def lower_mul(self, node: fx.Node, kind: str) -> Value:
-        return self.op("and" if kind == BOOL else "mul", *map(self.value, node.args))
+    def lower_rsub(self, a, b, alpha=1, *, out):
+        return self.op("sub", self.value(b), self.times(alpha, a))
 
-    def lower_div(self, node: fx.Node, kind: str) -> Value:
-        a, b = map(self.value, node.args[:2])
-        mode = node.kwargs.get("rounding_mode")
-        if mode == "floor":
+    def times(self, alpha, operand) -> Value:
+        value = self.value(operand)
+        return value if alpha == 1 else self.op("mul", value, float(alpha))
+
+    def lower_mul(self, a, b, *, out):
+        return self.op("and" if _kind(out) == BOOL else "mul", self.value(a), self.value(b))
+
+    def lower_div(self, a, b, *, rounding_mode=None, out):
+        a, b = self.value(a), self.value(b)
+        if rounding_mode == "floor":
             return self.floor_divide(a, b)
         quotient = self.op("div", a, b)
-        return self.op("trunc", quotient) if mode == "trunc" else quotient
+        return self.op("trunc", quotient) if rounding_mode == "trunc" else quotient
 
-    def lower_floor_divide(self, node: fx.Node, kind: str) -> Value:
-        return self.floor_divide(*map(self.value, node.args))
+    def lower_floor_divide(self, a, b, *, out):
+        return self.floor_divide(self.value(a), self.value(b))
 
     def floor_divide(self, a: Value, b: Value) -> Value:
         """As torch: from the exact remainder, so that 1 // 0.1 is 9."""
-        rest = self.remainder(a, b)
-        quotient = self.op("div", self.op("sub", a, rest), b)
+        quotient = self.op("div", self.op("sub", a, self.remainder(a, b)), b)
         return self.op("where", self.op("eq", b, 0.0), self.op("div", a, b), self.op("round", quotient))
 
-    def lower_remainder(self, node: fx.Node, kind: str) -> Value:
-        return self.remainder(*map(self.value, node.args))
+    def lower_remainder(self, a, b, *, out):
+        return self.remainder(self.value(a), self.value(b))
 
     def remainder(self, a: Value, b: Value) -> Value:
         rest = self.op("fmod", a, b)
@@ -205,8 +176,10 @@ class _Lowering:
         crosses = self.op("and", self.op("ne", rest, 0.0), signs_differ)
         return self.op("where", crosses, self.op("add", rest, b), rest)
 
-    def lower_pow(self, node: fx.Node, kind: str) -> Value:
-        base, exponent = map(self.value, node.args)
+    def lower_pow(self, base, exponent, *, out):
+        base, exponent = self.value(base), self.value(exponent)
+        if isinstance(exponent, (Name, bool)):
+            return self.op("pow", base, exponent)
         if exponent == 0:
             return 1.0
         if exponent in (1.0, 2.0, 3.0):
@@ -219,59 +192,68 @@ class _Lowering:
         known = {0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
         return self.op(known[exponent], base) if exponent in known else self.op("pow", base, exponent)
 
-    def lower_round(self, node: fx.Node, kind: str) -> Value:
-        decimals = node.kwargs.get("decimals", 0)
+    def lower_round(self, a, *, decimals=0, out):
         if decimals == 0:
-            return self.op("round", self.value(node.args[0]))
+            return self.op("round", self.value(a))
         scale = float(10 ** abs(decimals))
         there, back = ("mul", "div") if decimals > 0 else ("div", "mul")
-        return self.op(back, self.op("round", self.op(there, self.value(node.args[0]), scale)), scale)
+        return self.op(back, self.op("round", self.op(there, self.value(a), scale)), scale)
 
-    def lower_where(self, node: fx.Node, kind: str) -> Value:
-        return self.select(*map(self.value, node.args), kind)
-
-    def lower_masked_fill(self, node: fx.Node, kind: str) -> Value:
-        base, mask, fill = map(self.value, node.args)
-        return self.select(mask, fill, base, kind)
-
-    def lower_index_put(self, node: fx.Node, kind: str) -> Value:
-        base, indices, fill = node.args[:3]
-        accumulate = len(node.args) > 3 and node.args[3]
-        if len(indices) != 1 or _kind(indices[0]) != BOOL or accumulate:
-            raise Unsupported("is not elementwise: it indexes by position", node.target)
-        return self.select(self.value(indices[0]), self.value(fill), self.value(base), kind)
-
-    def select(self, mask: Value, yes: Value, no: Value, kind: str) -> Value:
-        if kind == FLOAT:
+    def lower_where(self, mask, yes, no, *, out):
+        mask, yes, no = self.value(mask), self.value(yes), self.value(no)
+        if _kind(out) == FLOAT:
             return self.op("where", mask, yes, no)
         return self.op("or", self.op("and", mask, yes), self.op("and", self.op("not", mask), no))
 
-    def lower_relu(self, node: fx.Node, kind: str) -> Value:
-        value = self.value(node.args[0])
+    def lower_masked_fill(self, base, mask, fill, *, out):
+        return self.lower_where(mask, fill, base, out=out)
+
+    def lower_index_put(self, base, indices, fill, accumulate=False, *, out):
+        if len(indices) != 1 or _kind(indices[0]) != BOOL or accumulate or fill.numel() != 1:
+            raise Unsupported("is not elementwise: it indexes by position")
+        return self.lower_where(indices[0], fill, base, out=out)
+
+    def lower_relu(self, a, *, out):
+        value = self.value(a)
         return self.op("where", self.op("lt", value, 0.0), 0.0, value)
 
-    def lower_clamp(self, node: fx.Node, kind: str) -> Value:
-        bounds = dict(zip(("min", "max"), node.args[1:], strict=False)) | dict(node.kwargs)
-        value = self.value(node.args[0])
-        if bounds.get("min") is not None:
-            value = self.op("maximum", value, self.value(bounds["min"]))
-        if bounds.get("max") is not None:
-            value = self.op("minimum", value, self.value(bounds["max"]))
-        return value
+    def lower_clamp(self, a, min=None, max=None, *, out):
+        value = self.value(a)
+        if min is not None:
+            value = self.op("maximum", value, self.value(min))
+        return value if max is None else self.op("minimum", value, self.value(max))
 
-    def lower_clamp_min(self, node: fx.Node, kind: str) -> Value:
-        return self.op("maximum", *map(self.value, node.args))
+    def lower_clamp_min(self, a, min, *, out):
+        return self.lower_clamp(a, min, out=out)
 
-    def lower_clamp_max(self, node: fx.Node, kind: str) -> Value:
-        return self.op("minimum", *map(self.value, node.args))
+    def lower_clamp_max(self, a, max, *, out):
+        return self.lower_clamp(a, None, max, out=out)
 
-    def lower__to_copy(self, node: fx.Node, kind: str) -> Value:
-        value, dtype = self.value(node.args[0]), node.meta["val"].dtype
-        integral = not dtype.is_floating_point and dtype != torch.bool
-        if integral and isinstance(value, Name) and value.kind == FLOAT:
+    def lower__to_copy(self, a, *, out, **_):
+        value = self.value(a)
+        integral = not out.is_floating_point() and out.dtype != torch.bool
+        if integral and (not isinstance(value, Name) or value.kind == FLOAT):
             return self.op("trunc", value)
-        return self.to(kind, value)
+        return self.to(_kind(out), value)
 
 
-def _kind(node: fx.Node) -> str:
-    return BOOL if node.meta["val"].dtype == torch.bool else FLOAT
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _kind(tensor: Tensor) -> str:
+    return BOOL if tensor.dtype == torch.bool else FLOAT
+
+
+def _operator(func: OpOverload) -> tuple[str, bool]:
+    """The operator's name without the mark of working in place, and whether it does."""
+    if func.namespace == "tracetorch" and func._opname == "draw":
+        return "draw", False
+    if func.namespace != "aten":
+        raise Unsupported("is an operator without an elementwise spelling")
+    if any(arg.is_out for arg in func._schema.arguments):
+        raise Unsupported("writes into a tensor by out=; compute a new tensor instead")
+    name = func._opname
+    if name.startswith("__"):       # __and__, __or__, __xor__
+        return "logical" + name[1:-2], False
+    return name.removesuffix("_"), name.endswith("_")

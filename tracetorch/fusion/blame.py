@@ -1,0 +1,48 @@
+"""Which stage, and which line of whose code, is to blame for a step that cannot be traced."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import torch
+
+from ..stages import Stage
+
+_PACKAGE = Path(__file__).parents[1]
+_MACHINERY = (str(Path(torch.__file__).parent), str(_PACKAGE / "fusion"), str(_PACKAGE / "pipeline.py"))
+
+
+def here() -> str:
+    """Return ", stage Adaptive, line 12 of neurons.py (`code`)" for the line that is running, "" outside a stage."""
+    frame, frames = sys._getframe(1), []
+    while frame is not None:
+        frames.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return _describe(frames)
+
+
+def where(traceback: TracebackType | None) -> str:
+    """Return the same for the line that raised."""
+    frames = []
+    while traceback is not None:
+        frames.append((traceback.tb_frame, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return _describe(reversed(frames))
+
+
+def _describe(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """Take the innermost line that is no machinery, and the stage that it runs in."""
+    line = ""
+    for frame, number in frames:
+        name = frame.f_code.co_filename
+        if not line and not name.startswith(_MACHINERY):
+            code = linecache.getline(name, number).strip()
+            line = f", line {number} of {Path(name).name}" + (f" (`{code}`)" if code else "")
+        stage = frame.f_locals.get("self")
+        if isinstance(stage, Stage):
+            return f", stage {type(stage).__name__}{line}"
+    return ""
