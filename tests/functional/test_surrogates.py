@@ -236,7 +236,7 @@ def test_an_unknown_method_lists_the_known():
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), torch.tensor(1.0)], ids=repr)
 def test_bad_slopes_are_refused(bad):
-    with pytest.raises(ValueError, match="SuperSpike: k must be a finite number greater than 0 .*use Arctan"):
+    with pytest.raises(ValueError, match=r"SuperSpike: k must be a finite number greater than 0 .*use Arctan"):
         F.super_spike(bad)
 
 

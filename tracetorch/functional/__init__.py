@@ -6,6 +6,14 @@ from tracetorch.functional.decay import (
     halflife_to_decay,
     timesteps_to_decay,
 )
+from tracetorch.functional.lif import (
+    ALIFSubFunction,
+    LIFSubFunction,
+    PLIFSubFunction,
+    alif,
+    lif,
+    plif,
+)
 from tracetorch.functional.quantise import probabilistic_ste, round_ste, stochastic_round_ste
 from tracetorch.functional.random import uniform
 from tracetorch.functional.spike import sigmoid4x
@@ -34,16 +42,20 @@ from tracetorch.functional.surrogates import (
 from tracetorch.functional.transforms import mamba_scale, sigmoid_inverse, softplus_inverse
 
 __all__ = [
+    "ALIFSubFunction",
     "Arctan",
     "CircDist",
     "FastSigmoid",
     "HeaviCirc",
     "HeaviErfc",
     "HeaviTanh",
+    "LIFSubFunction",
     "Logistic",
+    "PLIFSubFunction",
     "Sigmoid",
     "SuperSpike",
     "Triangle",
+    "alif",
     "circ_dist",
     "decay_to_halflife",
     "decay_to_timesteps",
@@ -51,8 +63,10 @@ __all__ = [
     "heavi_circ",
     "heavi_erfc",
     "heavi_tanh",
+    "lif",
     "logistic",
     "mamba_scale",
+    "plif",
     "probabilistic_ste",
     "round_ste",
     "sigmoid4x",
