@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import inspect
 import keyword
+import sys
 from typing import Any
 
 import torch
@@ -31,7 +32,9 @@ class NeuronType(type(Neuron)):  # type: ignore[misc]
 
 
 def _reduce(cls: type[Neuron]) -> Any:
-    return (_rebuild, vars(cls)["_recipe"]) if "_recipe" in vars(cls) else cls.__qualname__
+    """Pickle a composed class by its recipe, a ready-made one or a subclass in a module by its name."""
+    ready_made = getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls
+    return cls.__qualname__ if ready_made or "_recipe" not in vars(cls) else (_rebuild, vars(cls)["_recipe"])
 
 
 def _rebuild(stages: tuple[Stage, ...], defaults: tuple, name: str | None) -> type[Neuron]:
@@ -148,25 +151,15 @@ def _title(stages: tuple[Stage, ...], overrides: tuple) -> str:
     """Name a composition by the rule of the 32 classes; what the rule does not cover is appended."""
     letters, rest = "", ""
     for stage in stages:
-        plain = type(stage)()._key() == stage._key() if _configurable(stage) else True
-        if stage.symbol is not None and plain:
+        if stage.symbol is not None and not stage.changes():
             letters += stage.symbol
         elif stage.place == "membrane":
-            letters += stage.symbol or stage.label
-            rest += "" if plain or not stage.symbol else f"_{stage.label}"
+            letters += stage.label
         elif stage != Reset():
+            letters += stage.symbol or ""
             rest += f"_{stage.label}"
-    text = "".join(f"_{key}_{value}" for key, value in overrides)
-    return letters + rest + "".join(c if c.isalnum() or c == "_" else "_" for c in text)
-
-
-def _configurable(stage: Stage) -> bool:
-    """Say whether the stage has a configuration with defaults to compare with."""
-    try:
-        type(stage)()
-    except TypeError:
-        return False
-    return bool(vars(stage))
+    rest += "".join(f"_{key}_{value}" for key, value in overrides)
+    return letters + "".join(c if c.isalnum() or c == "_" else "_" for c in rest)
 
 
 def _check_name(title: str, recipe: tuple) -> None:

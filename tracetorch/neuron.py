@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from functools import reduce
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from . import folding
+from . import folding, notebook
 from .functional.random import Stream
 from .layer import SpikingLayer
 from .pipeline import Pipeline, Step
@@ -22,6 +23,7 @@ class Neuron(SpikingLayer):
     pipeline: ClassVar[Pipeline]
     stages: ClassVar[tuple]
     __signature__: ClassVar[inspect.Signature]
+    _repr_html_ = notebook.Shown()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = self._bind(args, kwargs)
@@ -55,7 +57,8 @@ class Neuron(SpikingLayer):
         for name, fn in (("spike_fn", spike_fn), ("quant_fn", quant_fn)):
             if not callable(fn) or isinstance(fn, type):
                 raise TypeError(f"{self._where}: {name} must be a function of one tensor or a module, got {fn!r}")
-            setattr(self, name, fn)
+            default = type(self).__signature__.parameters[name].default
+            setattr(self, name, copy.deepcopy(fn) if fn is default else fn)     # layers share no learnable slope
         soft = [stage for stage in self.stages if stage.needs_hard_spikes]
         if soft and not _makes_hard_spikes(self.bound_step()):
             raise ValueError(

@@ -57,11 +57,21 @@ class Stage:
         """Return the declared states by name."""
         return _declared(type(self), State)
 
+    def changes(self) -> dict[str, Any]:
+        """Return the configuration where it differs from the default one."""
+        try:
+            usual = vars(type(self)())
+        except TypeError:       # there is no default configuration
+            usual = {}
+        return {k: v for k, v in vars(self).items() if k not in usual or usual[k] != v}
+
     @property
     def label(self) -> str:
-        """Class name and configuration, as part of an identifier."""
-        text = type(self).__name__ + "".join(f"_{k}_{v}" for k, v in sorted(vars(self).items()))
-        return "".join(c if c.isalnum() or c == "_" else "_" for c in text)
+        """Class name and changed configuration, as part of an identifier: `ResetZeroDetach`."""
+        text = type(self).__name__
+        for key, value in self.changes().items():
+            text += ("" if value else "No") + key.title() if isinstance(value, bool) else str(value).title()
+        return "".join(c if c.isalnum() else "_" for c in text)
 
     def _key(self) -> tuple:
         return type(self), tuple(sorted(vars(self).items()))
