@@ -217,6 +217,14 @@ class Recorder:
         value = self.value(a)
         return self.op("where", self.op("lt", value, 0.0), 0.0, value)
 
+    def lower_sigmoid_backward(self, grad, s, *, out):
+        s = self.value(s)
+        return self.op("mul", self.op("mul", self.value(grad), self.op("sub", 1.0, s)), s)
+
+    def lower_tanh_backward(self, grad, y, *, out):
+        y = self.value(y)
+        return self.op("mul", self.value(grad), self.op("sub", 1.0, self.op("mul", y, y)))
+
     def lower_clamp(self, a, min=None, max=None, *, out):
         value = self.value(a)
         if min is not None:
