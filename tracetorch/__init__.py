@@ -1,6 +1,6 @@
 """tracetorch: spiking neurons composed from small stages, run fused over time."""
 
-from . import functional
+from . import functional, snn
 from .backends import backend
 from .compose import compose
 from .layer import Layer
@@ -27,7 +27,6 @@ from .stages import (
     Synaptic,
     Ternary,
 )
-from . import snn  # noqa: I001  (after compose)
 
 __version__ = "1.0.0.dev0"
 

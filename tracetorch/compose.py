@@ -28,7 +28,8 @@ class NeuronType(type(Neuron)):  # type: ignore[misc]
     """The type of composed classes: they pickle by their recipe."""
 
     def __repr__(cls) -> str:
-        return f"<neuron {cls.__name__}: {', '.join(map(repr, cls.stages))}>" if "stages" in vars(cls) else super().__repr__()
+        composed = "stages" in vars(cls)
+        return f"<neuron {cls.__name__}: {', '.join(map(repr, cls.stages))}>" if composed else super().__repr__()
 
 
 def _reduce(cls: type[Neuron]) -> Any:

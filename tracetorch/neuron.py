@@ -101,7 +101,8 @@ class Neuron(SpikingLayer):
                              f"(shape {list(shape)}), expected num_neurons={self.num_neurons}")
         unknown = [name for name in states if name not in self._state_names]
         if unknown:
-            raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; there are {', '.join(self._state_names)}")
+            raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; "
+                             f"there are {', '.join(self._state_names)}")
         for name, state in states.items():
             if state is not None and name != "rng":
                 self._check_state(name, state, tuple(shape), device)

@@ -43,7 +43,7 @@ class Namespace:
         parts = (positive_part, negative_part)
         vars(self).update(
             _values=values, _pairs=pairs,
-            branches=Parts(Part(self, p, f) for p, f in zip(PAIR, parts)) if dual else Parts([Part(self)]),
+            branches=Parts(Part(self, p, f) for p, f in zip(PAIR, parts, strict=True)) if dual else Parts([Part(self)]),
             sides=Parts(Part(self, p) for p in PAIR) if sided else Parts([Part(self)]))
 
     def __getattr__(self, name: str) -> Any:
@@ -125,7 +125,7 @@ class Pipeline:
         found: dict[str, Parameter] = {}
         for stage in stages:
             for name, value in stage.parameters().items():
-                self._declare(stage, name, value, self.dual and value.split or self.sided and value.sided, found)
+                self._declare(stage, name, value, (self.dual and value.split) or (self.sided and value.sided), found)
         self.parameters = dict(sorted(found.items(), key=lambda item: item[1].order))
 
     def _declare(self, stage: Stage, name: str, what: Any, pair: bool, into: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,12 +15,14 @@ from .functional.random import new_key
 from .layer import Layer
 from .model import named_layers
 from .neuron import Neuron
+from .padding import LEFT, Padded, checked_lengths, masked
 
 States = dict[str, Tensor]
 
 
 def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "auto",
-         record: tuple[str, ...] | str = (), fold: bool = True, check: bool = False) -> Any:
+         record: tuple[str, ...] | str = (), lengths: Tensor | list[int] | None = None,
+         fold: bool = True, check: bool = False) -> Any:
     """Run a module over a sequence: the same numbers as calling it once per step, fused over time.
 
         y[0], y[1], ... = module(x[0]), module(x[1]), ...
@@ -35,6 +38,8 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
         backend: "auto" (fused where possible), "eager", "cpp" or "triton".
         record: names of states or shared names ("mem", "potential") to return over time as well; in a module
             with several layers they apply to each layer that has them, or to one as in "1.mem".
+        lengths: [B] whole numbers for a padded batch, x being [T, B, ...] (the batch first in a step): past its length
+            an element's output is zero, its states stay, and whatever the padding holds has no effect.
         fold: False steps through time in Python instead of folding.
         check: step as well, on a copy, and raise where folding gives something else.
 
@@ -54,7 +59,7 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
     with backends.backend(backends.requested() if chosen == "auto" else chosen):
         if check and fold and not isinstance(module, Layer):
             _check_folding(module, steps)
-        run = Fold(module, steps.shape[:2], names)
+        run = Fold(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps))
         with run:
             y = run.all_at_once(steps) if fold or isinstance(module, Layer) else run.one_by_one(steps)
     y = tree_map(lambda v: v.movedim(0, time_dim) if isinstance(v, Tensor) else v, y)
@@ -70,8 +75,8 @@ def _time_first(module: nn.Module, x: Tensor, time_dim: int) -> Tensor:
                            "covers the layers inside: call the layer itself")
     least = 1 if isinstance(module, Layer) else 2
     if x.ndim < least:
-        raise ValueError(f"tt.scan: {type(module).__name__} needs x of shape {'[T, ...]' if least == 1 else '[T, B, ...]'}"
-                         f", got {list(x.shape)}")
+        wanted = "[T, ...]" if least == 1 else "[T, B, ...]"
+        raise ValueError(f"tt.scan: {type(module).__name__} needs x of shape {wanted}, got {list(x.shape)}")
     if not -x.ndim <= time_dim < x.ndim:
         raise ValueError(f"tt.scan: time_dim={time_dim} is out of range for x of shape {list(x.shape)}")
     if x.shape[time_dim] == 0:
@@ -79,8 +84,8 @@ def _time_first(module: nn.Module, x: Tensor, time_dim: int) -> Tensor:
     return x.movedim(time_dim, 0)
 
 
-def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None],
-                record: tuple[str, ...] = ()) -> tuple[Tensor, States, States]:
+def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
+                lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
     """Scan one layer from given states as a pure function; return output, new states and traces."""
     out, compute = layer.dtypes(x)
     dim = layer._check_step(x.shape[1:], states, x.device)
@@ -94,8 +99,13 @@ def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None],
         return key
 
     start = {name: _usable(states.get(name), compute) for name in step.pipeline.states}
+    if lengths is not None:
+        step = replace(step, pipeline=Padded(step.pipeline))
+        left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
+        start[LEFT] = left.expand(x.shape[1:]).contiguous()
     chosen = backends.select(step, x, params, record)
     y, new, traces = chosen.scan(step, x.to(out), start, params, dim=dim, rng=rng, record=record)
+    new.pop(LEFT, None)
     if key is not None:
         new["rng"] = torch.stack([key[0], key[1] + len(x)])
     return y, new, traces
@@ -113,8 +123,9 @@ def _usable(state: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 class Fold:
     """One scan of a module: what its layers do while time is folded into the batch."""
 
-    def __init__(self, module: nn.Module, shape: torch.Size, record: tuple[str, ...]) -> None:
-        self.module, self.record = module, record
+    def __init__(self, module: nn.Module, shape: torch.Size, record: tuple[str, ...] = (),
+                 lengths: Tensor | None = None) -> None:
+        self.module, self.record, self.lengths = module, record, lengths
         self.length = shape[0]
         self.batch = shape[1] if len(shape) > 1 else 1
         self.traces: States = {}
@@ -151,13 +162,8 @@ class Fold:
         """Call the module once per step."""
         for layer in self._paths:
             self._touch(layer)
-        ys = []
-        for x_t in x.unbind(0):
-            ys.append(self.module(x_t))
-            for layer in self._paths:
-                self._collect(layer)
-        self._stack_traces()
-        return tree_map(lambda *leaves: torch.stack(leaves), *ys)
+        ys = self._stepped(self.module, x, list(self._paths))
+        return tree_map(lambda *leaves: masked(torch.stack(leaves), self.lengths), *ys)
 
     # -- called by layers ------------------------------------------------------------
 
@@ -178,25 +184,33 @@ class Fold:
     def _steps(self, layer: Layer, x: Tensor) -> Tensor:
         """Run a layer over [T, ...], keep its states, and note what is recorded."""
         self._touch(layer)
-        if self.takes(layer):
+        if not isinstance(layer, Neuron) or self.takes(layer):
             return self._hand_written(layer, x)
         wanted = self._wanted(layer)
-        y, new, traces = scan_neuron(layer, x, layer._carried(), tuple(wanted))  # type: ignore[arg-type]
-        layer._commit(new)  # type: ignore[attr-defined]
+        y, new, traces = scan_neuron(layer, x, layer._carried(), tuple(wanted), self.lengths)
+        layer._commit(new)
         self.traces.update({wanted[name]: trace for name, trace in traces.items()})
         return y
 
     def _hand_written(self, layer: Layer, x: Tensor) -> Tensor:
         outer = folding.swap(None)
         try:
-            ys = []
-            for x_t in x.unbind(0):
-                ys.append(layer(x_t))
-                self._collect(layer)
+            return masked(torch.stack(self._stepped(layer, x, [layer])), self.lengths)
         finally:
             folding.swap(outer)
-        self._stack_traces()
-        return torch.stack(ys)
+
+    def _stepped(self, module: nn.Module, x: Tensor, layers: list[Layer]) -> list[Any]:
+        """Call a module once per step, holding the states of elements that have ended."""
+        ys = []
+        for t, x_t in enumerate(x.unbind(0)):
+            before = [dict(layer._live_states()) for layer in layers]
+            ys.append(module(x_t))
+            for layer, old in zip(layers, before, strict=True):
+                if self.lengths is not None:
+                    _hold(layer, old, t < self.lengths)
+                self._collect(layer)
+        self.traces = {k: torch.stack(v) if isinstance(v, list) else v for k, v in self.traces.items()}
+        return ys
 
     def _touch(self, layer: Layer) -> None:
         """Remember a layer's states as they were."""
@@ -219,10 +233,7 @@ class Fold:
             if name not in layer._state_names:
                 raise ValueError(f"tt.scan: {name!r} can't be recorded where {type(layer).__name__} is stepped; "
                                  f"its states can: {', '.join(layer._state_names)}")
-            self.traces.setdefault(key, []).append(getattr(layer, name))  # type: ignore[arg-type]
-
-    def _stack_traces(self) -> None:
-        self.traces = {k: torch.stack(v) if isinstance(v, list) else v for k, v in self.traces.items()}
+            self.traces.setdefault(key, []).append(getattr(layer, name))  # type: ignore[attr-defined,arg-type]
 
     # -- folding ---------------------------------------------------------------------
 
@@ -230,9 +241,9 @@ class Fold:
         """[T*B, ...] -> [T, B, ...]"""
         if x.ndim == 0 or x.shape[0] != self.length * self.batch:
             raise ValueError(
-                f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} got an input of shape {list(x.shape)}, "
-                f"whose first size should be T*B = {self.length}*{self.batch}; the module around it must keep the "
-                "batch dimension first. Use fold=False for a module that does not")
+                f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} got an input of shape "
+                f"{list(x.shape)}, whose first size should be T*B = {self.length}*{self.batch}; the module around it "
+                "must keep the batch dimension first. Use fold=False for a module that does not")
         return x.unflatten(0, (self.length, self.batch))
 
     def _unfold_output(self, y: Any) -> Any:
@@ -242,7 +253,15 @@ class Fold:
             raise ValueError(f"tt.scan: {type(self.module).__name__} returned shape {list(y.shape)}, whose first size "
                              f"should be T*B = {self.length}*{self.batch}; use fold=False for a module that mixes "
                              "its batch")
-        return y.unflatten(0, (self.length, self.batch))
+        return masked(y.unflatten(0, (self.length, self.batch)), self.lengths)
+
+
+def _hold(layer: Layer, old: dict[str, Tensor], live: Tensor) -> None:
+    """Take the last step of a layer back for the elements that are not live."""
+    for name, state in layer._live_states():
+        if name not in layer._optional_states:
+            before = old.get(name, torch.zeros_like(state))
+            setattr(layer, name, torch.where(live.view(-1, *[1] * (state.ndim - 1)), state, before))
 
 
 def _recordable(layer: Layer) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
 
 
 def scan(step: Step, x: Tensor, states: dict[str, Tensor | None], params: dict[str, Tensor], *, dim: int,
-         rng: Callable[[], Tensor], record: tuple[str, ...] = ()) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+         rng: Callable[[], Tensor], record: tuple[str, ...] = (),
+         ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
     """Step through time; see `tracetorch.backends` for the arguments."""
     shape = x.shape[1:]
     dtype = next((p.dtype for p in params.values()), torch.promote_types(x.dtype, torch.float32))
@@ -28,14 +30,14 @@ def scan(step: Step, x: Tensor, states: dict[str, Tensor | None], params: dict[s
            for k, state in states.items()}
     ys, traces = [], []
     for t, x_t in enumerate(x.unbind(0)):
-        with Stream(lambda: _advanced(rng(), t), shape):
+        with Stream(partial(_later_key, rng, t), shape):
             y, now, trace = step(x_t.to(dtype), now, params, record)
         ys.append(y.to(x.dtype))
         traces.append(trace)
     return torch.stack(ys), now, {k: torch.stack([trace[k] for trace in traces]) for k in record}
 
 
-def _advanced(key: Tensor, steps: int) -> Tensor:
+def _later_key(rng: Callable[[], Tensor], steps: int) -> Tensor:
     """Return the key of a later step."""
-    seed, position = key.unbind()
+    seed, position = rng().unbind()
     return torch.stack([seed, position + steps])
