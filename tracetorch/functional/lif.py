@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from tracetorch.functional.surrogates import Arctan, FastSigmoid, Sigmoid, SlopeSurrogate
-
-if TYPE_CHECKING:
-    from tracetorch.pipeline import Pipeline
 
 SURROGATES: tuple[type[SlopeSurrogate], ...] = (Arctan, Sigmoid, FastSigmoid)
 
@@ -111,18 +107,20 @@ def _leaky(where, x_seq, v_init, decay, threshold, alpha, surrogate_type, per_ne
 
 def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
     """Run the composition over [n_steps, batch*neurons]; return spikes, final states and traces, flat as x_seq."""
-    from tracetorch import backends
+    from tracetorch import backends, snn
     from tracetorch.pipeline import Step
 
     _check_sequence(where, x_seq, states)
-    params = {name: _tensor(value, x_seq) for name, value in {**params, "alpha": alpha}.items()}
-    neurons = _neurons(where, x_seq.shape[1], params, per_neuron)
-    dtype = functools.reduce(torch.promote_types, (p.dtype for p in params.values()), x_seq.dtype)
+    params = {**params, "alpha": alpha}
+    dtypes = (p.dtype for p in params.values() if isinstance(p, Tensor))
+    dtype = functools.reduce(torch.promote_types, dtypes, x_seq.dtype)
     compute = torch.promote_types(dtype, torch.float32)
-    params = {name: (p.reshape(()) if p.numel() == 1 else p).to(compute) for name, p in params.items()}
+    params = {name: torch.as_tensor(p, dtype=compute, device=x_seq.device) for name, p in params.items()}
+    neurons = _neurons(where, x_seq.shape[1], params, per_neuron)
+    params = {name: p.reshape(()) if p.numel() == 1 else p for name, p in params.items()}
 
-    step = Step(_pipeline("adapt" in states), _with_slope(kind, params.pop("alpha")), torch.nn.Identity(), where)
-    record = ("potential", "adapt") if "adapt" in states else ("potential",)
+    layer, record = (snn.ALIF, ("potential", "adapt")) if "adapt" in states else (snn.LIF, ("potential",))
+    step = Step(layer.pipeline, _with_slope(kind, params.pop("alpha")), torch.nn.Identity(), layer.__name__)
     x = x_seq.to(dtype).unflatten(1, (-1, neurons))  # [T, batch, neurons]
     states = {name: None if s is None else s.to(compute).view(x.shape[1:]) for name, s in states.items()}
     y, new, traces = backends.select(step, x, params, record).scan(
@@ -131,25 +129,11 @@ def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
     return y.flatten(1), {k: v.flatten() for k, v in new.items()}, {k: v.flatten(1) for k, v in traces.items()}
 
 
-@functools.cache
-def _pipeline(adaptive: bool) -> Pipeline:
-    """The stages of tt.snn.LIF and PLIF, or of ALIF."""
-    from tracetorch.pipeline import Pipeline
-    from tracetorch.stages import Adaptive, Binary, Leaky, Reset
-
-    rises = (Adaptive(),) if adaptive else ()
-    return Pipeline((Leaky(), *rises, Binary(biased=False), Reset("zero", detach=True)))
-
-
 def _with_slope(kind: type[SlopeSurrogate], alpha: Tensor) -> SlopeSurrogate:
     """A spike function whose slope is this very tensor, so that its gradient reaches the caller's."""
     spike_fn = kind(learn_alpha=False)
     spike_fn.alpha = alpha
     return spike_fn
-
-
-def _tensor(value: Number, x: Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=x.dtype, device=x.device)
 
 
 def _surrogate(where: str, chosen: Surrogate) -> type[SlopeSurrogate]:
