@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .stages import Stage
 
 if TYPE_CHECKING:
+    from .neuron import Neuron
     from .pipeline import Pipeline
 
 
@@ -45,3 +46,21 @@ def docstring(title: str, pipeline: Pipeline, signature: inspect.Signature) -> s
     lines += ["    device, dtype: of the parameters.", "", "States (shaped like one step, None until used):"]
     lines += [f"    {name}" for name in pipeline.states]
     return "\n".join(lines)
+
+
+def stub(cls: type[Neuron]) -> str:
+    """Return the declaration of a composed class for type checkers and editors."""
+    arguments = ["self"]
+    for name, argument in cls.__signature__.parameters.items():
+        note = argument.annotation if isinstance(argument.annotation, str) else argument.annotation.__name__
+        default = argument.default
+        shown = repr(default) if isinstance(default, (int, float)) or default is None else "..."
+        arguments.append(f"{name}: {note}" + ("" if default is inspect.Parameter.empty else f" = {shown}"))
+    lines = [f"class {cls.__name__}(Neuron):"]
+    lines += [f"    {name}: Tensor | None" for name in cls.pipeline.states]
+    for name in cls.pipeline.parameters:
+        lines += [f"    {name}: Tensor", f"    raw_{name}: Tensor"]
+    if cls.pipeline.fires:
+        lines += ["    spike_fn: Callable[[Tensor], Tensor]", "    quant_fn: Callable[[Tensor], Tensor]"]
+    wrapped = textwrap.fill(", ".join(arguments), 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    return "\n".join([*lines, "    def __init__(", wrapped, "    ) -> None: ...", ""])
