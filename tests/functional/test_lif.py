@@ -205,6 +205,14 @@ def test_strided_input_and_wider_parameters():
     assert F.lif(x, decay=torch.tensor(0.9, dtype=torch.float64))[0].dtype == torch.float64
 
 
+@pytest.mark.parametrize(("run", "shape"), [(F.lif, ()), (F.plif, (3,))], ids=["lif", "plif"])
+def test_an_empty_batch(run, shape):
+    x, decay = torch.ones(4, 0, requires_grad=True), torch.full(shape, 0.5, requires_grad=True)
+    spikes, v_final, v_seq = run(x, None, decay)
+    assert spikes.shape == v_seq.shape == (4, 0) and v_final.shape == (0,)
+    assert all(grad is not None for grad in torch.autograd.grad(v_seq.sum(), (x, decay)))
+
+
 def test_half_precision_keeps_its_potential_in_float32():
     x = torch.randn(5, 6, dtype=torch.bfloat16)
     spikes, v_final, v_seq = F.lif(x)

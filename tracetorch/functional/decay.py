@@ -29,8 +29,8 @@ def decay_to_halflife(decay: float | Tensor) -> float | Tensor:
     Raises ValueError where decay is not in (0, 1).
     """
     require("decay_to_halflife", decay, "in (0, 1)", lambda d: (d > 0) & (d < 1))
-    log = torch.log if isinstance(decay, Tensor) else math.log
-    return math.log(0.5) / log(decay)
+    log = torch.log(decay) if isinstance(decay, Tensor) else math.log(decay)
+    return math.log(0.5) / log
 
 
 def timesteps_to_decay(timesteps: float | Tensor) -> float | Tensor:

@@ -121,8 +121,8 @@ def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
 
     layer, record = (snn.ALIF, ("potential", "adapt")) if "adapt" in states else (snn.LIF, ("potential",))
     step = Step(layer.pipeline, _with_slope(kind, params.pop("alpha")), torch.nn.Identity(), layer.__name__)
-    x = x_seq.to(dtype).unflatten(1, (-1, neurons))  # [T, batch, neurons]
-    states = {name: None if s is None else s.to(compute).view(x.shape[1:]) for name, s in states.items()}
+    x = x_seq.to(dtype).unflatten(1, (-1, neurons) if neurons else (1, 0))  # [T, batch, neurons]
+    states = {name: None if s is None else s.to(compute).reshape(x.shape[1:]) for name, s in states.items()}
     y, new, traces = backends.select(step, x, params, record).scan(
         step, x, states, params, dim=1, rng=None, record=record
     )

@@ -70,7 +70,7 @@ class Stream(_Current):
     def __init__(self, key: Tensor | Callable[[], Tensor], shape: torch.Size):
         super().__init__()
         self.key, self.shape = key, torch.Size(shape)
-        self._index = None
+        self._index: Tensor | None = None
 
     def draw(self, like: Tensor) -> Tensor:
         if not isinstance(self.key, Tensor):
