@@ -23,16 +23,28 @@ def lif(
     alpha: Number = 2.0,
     surrogate_type: Surrogate = Arctan,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Leaky integrate-and-fire neurons with one decay and one threshold.
+    """Run leaky integrate-and-fire neurons with one decay and one threshold.
 
         v = decay*v + x        spike = 1 where v >= threshold, else 0        v = 0 where it spiked
 
-    x_seq: [n_steps, batch*neurons], n_steps >= 1. v_init: [batch*neurons], None for zeros.
-    decay, threshold: one number each. alpha: slope of the surrogate, one number.
-    surrogate_type: 0 or Arctan, 1 or Sigmoid, 2 or FastSigmoid.
-    Returns spikes [n_steps, batch*neurons], v_final [batch*neurons] and v_seq [n_steps, batch*neurons], which is v
-    before the reset. Everything is differentiable in every tensor, except that no gradient flows through the reset.
-    Raises ValueError for shapes and surrogates that don't fit. Source: Tether, `LIFSubFunction`.
+    Everything is differentiable in every tensor, except that no gradient flows through the reset.
+
+    Args:
+        x_seq: [n_steps, batch*neurons], 1 step or more.
+        v_init: [batch*neurons], None for zeros.
+        decay, threshold: one number each.
+        alpha: slope of the surrogate, one number.
+        surrogate_type: 0 or Arctan, 1 or Sigmoid, 2 or FastSigmoid.
+
+    Returns:
+        spikes [n_steps, batch*neurons], v_final [batch*neurons], and v_seq [n_steps, batch*neurons]: v before the
+        reset.
+
+    Raises:
+        TypeError: x_seq is no floating-point tensor.
+        ValueError: shapes or a surrogate that don't fit.
+
+    Source: Tether, `LIFSubFunction`.
     """
     return _leaky("lif", x_seq, v_init, decay, threshold, alpha, surrogate_type, per_neuron=False)
 
@@ -45,10 +57,14 @@ def plif(
     alpha: Number = 2.0,
     surrogate_type: Surrogate = Arctan,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Leaky integrate-and-fire neurons with a decay and a threshold each: `lif` otherwise.
+    """Run leaky integrate-and-fire neurons with a decay and a threshold each; `lif` otherwise.
 
-    decay, threshold: one number or [neurons]; alpha also. A batch lies in x_seq one sample after the other;
-    parameters as long as x_seq is wide give every column its own. Source: Tether, `PLIFSubFunction`.
+    A batch lies in x_seq one sample after the other; parameters as long as x_seq is wide give every column its own.
+
+    Args:
+        decay, threshold, alpha: one number or [neurons] each.
+
+    Source: Tether, `PLIFSubFunction`.
     """
     return _leaky("plif", x_seq, v_init, decay, threshold, alpha, surrogate_type, per_neuron=True)
 
@@ -63,14 +79,23 @@ def alif(
     beta: Number = 0.1,
     alpha: Number = 2.0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Adaptive leaky integrate-and-fire neurons, with the arctangent surrogate.
+    """Run adaptive leaky integrate-and-fire neurons, with the arctangent surrogate.
 
         v = decay_v*v + x        spike = 1 where v >= threshold + beta*a, else 0        v = 0 where it spiked
         a = decay_a*a + spike
 
-    x_seq: [n_steps, batch*neurons]. v_init, a_init: [batch*neurons], None for zeros. The others: one number each.
-    Returns spikes, v_final, a_final, v_seq and a_seq: v before the reset and the a that raised the threshold, over
-    time. Differentiable and refused as `lif`. Source: Tether, `ALIFSubFunction`.
+    Differentiable as `lif`, which raises the same errors.
+
+    Args:
+        x_seq: [n_steps, batch*neurons], 1 step or more.
+        v_init, a_init: [batch*neurons], None for zeros.
+        decay_v, decay_a, threshold, beta, alpha: one number each.
+
+    Returns:
+        spikes, v_final, a_final, v_seq and a_seq; the last two are v before the reset and the a that raised the
+        threshold, [n_steps, batch*neurons].
+
+    Source: Tether, `ALIFSubFunction`.
     """
     params = {"beta": decay_v, "threshold": threshold, "rho": decay_a, "kappa": beta}
     spikes, new, traces = _scan("alif", x_seq, {"mem": v_init, "adapt": a_init}, params, Arctan, alpha, False)

@@ -21,7 +21,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def straight_through(value: Callable[[Tensor], Tensor], x: Tensor, path: Tensor | None = None) -> Tensor:
-    """value(x), bit for bit, whose gradient goes unchanged to `path` (default: x).
+    """Return value(x), bit for bit, whose gradient goes unchanged to `path` (default: x).
 
     Not `path + (value(x) - path).detach()`: that rounds twice, and turns infinities into NaN.
     """
@@ -39,7 +39,13 @@ class round_ste:
 
         y = round(x / step_size) * step_size        dy/dx = 1
 
-    step_size: distance between levels, > 0. Raises ValueError otherwise.
+    Args:
+        step_size: distance between levels, greater than 0.
+
+    Raises:
+        ValueError: another step size.
+
+    Source: traceTorch 0.19.
     """
 
     step_size: float = 1.0
@@ -61,7 +67,15 @@ class stochastic_round_ste:
         low = floor(x / step_size)
         y = (low + (uniform < x / step_size - low)) * step_size        dy/dx = 1
 
-    step_size: distance between levels, > 0. Raises ValueError otherwise. Draws one number per element.
+    Draws one number per element.
+
+    Args:
+        step_size: distance between levels, greater than 0.
+
+    Raises:
+        ValueError: another step size.
+
+    Source: traceTorch 0.19.
     """
 
     step_size: float = 1.0
@@ -85,7 +99,9 @@ class probabilistic_ste:
 
         y = x * (uniform < x)        dy/dx = 2 * x, the derivative of the mean x**2
 
-    x: in [0, 1] (values below never pass, values above always do). Draws one number per element.
+    Draws one number per element. Meant for x in [0, 1]: values below never pass, values above always do.
+
+    Source: traceTorch 0.19.
     """
 
     def __call__(self, x: Tensor) -> Tensor:

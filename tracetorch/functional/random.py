@@ -15,7 +15,7 @@ _local = threading.local()
 
 
 def uniform(like: Tensor) -> Tensor:
-    """Uniform random numbers in [0, 1) for each neuron of a step, in like's dtype and on its device.
+    """Return uniform random numbers in [0, 1), one per neuron of a step, in like's dtype and on its device.
 
     Inside a layer these are the next draw of the layer's stream, of the step's shape: the same eager, fused,
     stepped, scanned, and when backward recomputes them. Outside a layer it is `torch.rand_like(like)`.
@@ -25,12 +25,12 @@ def uniform(like: Tensor) -> Tensor:
 
 
 def current_stream() -> "Stream | TracingStream | None":
-    """The stream that `uniform` draws from in this thread, or None outside a layer."""
+    """Return the stream that `uniform` draws from in this thread, or None outside a layer."""
     return getattr(_local, "stream", None)
 
 
 def new_key() -> Tensor:
-    """Seed and position 0 of a new stream, int64 [2]: 63 bits of torch's CPU generator, others per rank."""
+    """Return seed and position 0 of a new stream, int64 [2]: 63 bits of torch's CPU generator, others per rank."""
     rank = 0
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank = torch.distributed.get_rank()
@@ -61,9 +61,12 @@ class Stream(_Current):
         counter = (low 32 bits of the element's flat index, low 32 bits of the position, draw number,
                    high 32 bits of the index)
 
-    key: int64 tensor [2], (seed, position of the step), or a function that makes it at the first draw.
-    shape: of the step's contiguous tensor, which every draw has.
     After the step `draws` says how many numbers each element has drawn.
+
+    Args:
+        key: int64 tensor [2], (seed, position of the step), or a function that makes it at the first draw.
+        shape: of the step's contiguous tensor, which every draw has.
+
     Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (2011).
     """
 

@@ -5,10 +5,15 @@ from torch import Tensor
 
 
 def sigmoid4x(x: Tensor) -> Tensor:
-    """Sigmoid with slope 1 at the threshold, the default `spike_fn`.
+    """Return a sigmoid with slope 1 at the threshold, the default `spike_fn`.
 
         sigmoid(4 * x)
 
-    x: membrane minus threshold, any shape. Its derivative is 4 * y * (1 - y).
+        dy/dx = 4 * y * (1 - y)
+
+    Args:
+        x: membrane minus threshold, any shape.
+
+    Source: traceTorch 0.19.
     """
     return torch.sigmoid(4 * x)

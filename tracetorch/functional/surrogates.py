@@ -60,8 +60,12 @@ class _FireWithSlope(torch.autograd.Function):
 class Threshold:
     """A fixed-slope surrogate: an instance is a `spike_fn`; `.apply(x, k)` calls it directly.
 
-    k: slope or width, > 0. Raises ValueError otherwise. In `.apply` it may be a tensor that broadcasts
-    against x; it gets no gradient.
+    Args:
+        k: slope or width, greater than 0. In `.apply` it may be a tensor that broadcasts against x; it gets no
+            gradient.
+
+    Raises:
+        ValueError: another k.
     """
 
     k: float = 1.0
@@ -207,10 +211,17 @@ _METHODS = {
 
 
 def threshold(x: Tensor, method: str, alpha: float | Tensor) -> Tensor:
-    """1 where x > 0, else 0, with the surrogate derivative that `method` names.
+    """Return 1 where x > 0, else 0, with the surrogate derivative that `method` names.
 
-    method: heaviside (no gradient), super, triangle, tanh, circ or heavi_erfc. alpha: its slope or width.
-    Raises ValueError for another method. Source: Norse, `threshold`.
+    Args:
+        x: membrane minus threshold, any shape.
+        method: "heaviside" (no gradient), "super", "triangle", "tanh", "circ" or "heavi_erfc".
+        alpha: slope or width, the k of that surrogate.
+
+    Raises:
+        ValueError: another method.
+
+    Source: Norse, `threshold`.
     """
     if method == "heaviside":
         return _above(x)
@@ -221,11 +232,11 @@ def threshold(x: Tensor, method: str, alpha: float | Tensor) -> Tensor:
 
 
 def sign(x: Tensor, method: str, alpha: float | Tensor) -> Tensor:
-    """1 where x > 0, else -1.
+    """Return 1 where x > 0, else -1.
 
         2 * threshold(x, method, alpha) - 1
 
-    Parameters and errors as `threshold`. Source: Norse, `sign`.
+    Arguments and errors are those of `threshold`. Source: Norse, `sign`.
     """
     return 2 * threshold(x, method, alpha) - 1
 
@@ -233,9 +244,14 @@ def sign(x: Tensor, method: str, alpha: float | Tensor) -> Tensor:
 class SlopeSurrogate(nn.Module):
     """A `spike_fn` that fires where u >= 0 and whose slope trains.
 
-    alpha: slope, > 0, a number or a tensor [N] with one slope per neuron of the last dimension.
-    learn_alpha: False keeps it fixed (a buffer). Its gradient is u * dy/du / alpha per spike gradient.
-    Raises ValueError where alpha is not > 0.
+        dy/dalpha = u / alpha * dy/du
+
+    Args:
+        alpha: slope, greater than 0; a number, or a tensor [N] with one slope per neuron of the last dimension.
+        learn_alpha: False keeps it fixed (a buffer).
+
+    Raises:
+        ValueError: an alpha that is not greater than 0.
     """
 
     alpha: Tensor
@@ -308,10 +324,14 @@ class Surrogate(nn.Module):
 
         y = 1 where x >= 0, else 0        dy/dx = dfn/dx
 
-    fn: elementwise and differentiable, such as torch.sigmoid or an nn.Module whose parameters then train by
-    fn's gradient. Raises TypeError where fn can't be called.
-
         tt.snn.LIB(128, spike_fn=tt.functional.surrogate(torch.tanh))
+
+    Args:
+        fn: elementwise and differentiable, such as torch.sigmoid, or an nn.Module whose parameters then train by
+            fn's gradient.
+
+    Raises:
+        TypeError: fn can't be called.
     """
 
     def __init__(self, fn: Callable[[Tensor], Tensor]):

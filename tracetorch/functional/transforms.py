@@ -18,22 +18,30 @@ def require(name: str, value: Any, allowed: str, holds: Callable[[Any], Any]) ->
 
 
 def sigmoid_inverse(x: Tensor) -> Tensor:
-    """The raw value whose sigmoid is x.
+    """Return the raw value whose sigmoid is x.
 
         log(x / (1 - x))
 
-    x: tensor of any shape, in (0, 1). Raises ValueError outside.
+    Args:
+        x: tensor of any shape, in (0, 1).
+
+    Raises:
+        ValueError: a value that is not in (0, 1).
     """
     require("sigmoid_inverse", x, "in (0, 1)", lambda v: (v > 0) & (v < 1))
     return torch.logit(torch.as_tensor(x))
 
 
 def softplus_inverse(x: Tensor) -> Tensor:
-    """The raw value whose softplus is x; written so that no large x overflows.
+    """Return the raw value whose softplus is x; written so that no large x overflows.
 
         log(exp(x) - 1) = x + log(1 - exp(-x))
 
-    x: tensor of any shape, > 0. Raises ValueError otherwise.
+    Args:
+        x: tensor of any shape, greater than 0.
+
+    Raises:
+        ValueError: a value that is not greater than 0.
     """
     require("softplus_inverse", x, "greater than 0", lambda v: v > 0)
     x = torch.as_tensor(x)
@@ -41,11 +49,15 @@ def softplus_inverse(x: Tensor) -> Tensor:
 
 
 def mamba_scale(x: Tensor) -> Tensor:
-    """The raw value r with x = 0.5 ** exp(r): a decay on the scale state-space models train it on.
+    """Return the raw value r with x = 0.5 ** exp(r): a decay on the scale state-space models train it on.
 
         log(-log2(x))
 
-    x: decay, tensor of any shape, in (0, 1). Raises ValueError outside.
+    Args:
+        x: decay, tensor of any shape, in (0, 1).
+
+    Raises:
+        ValueError: a value that is not in (0, 1).
     """
     require("mamba_scale", x, "in (0, 1)", lambda v: (v > 0) & (v < 1))
     return torch.log(-torch.log2(torch.as_tensor(x)))
