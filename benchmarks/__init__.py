@@ -1,0 +1,1 @@
+"""Measured speed and memory, against eager stepping and against other libraries."""

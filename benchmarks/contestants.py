@@ -1,0 +1,103 @@
+"""What is measured: each contestant builds a function from an input [T, B, N] to an output [T, B, N].
+
+This file also runs where only a peer library is installed, so everything else is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Run = Callable[[Tensor], Tensor]
+
+
+def copy(neurons: int) -> Run:
+    """The least that any layer must do: read the input and write an output of its size."""
+    return lambda x: 1.5 * x
+
+
+def scanned(name: str) -> Callable[[int], Run]:
+    """One of our classes, scanned by the fused backend."""
+    def build(neurons: int) -> Run:
+        import tracetorch as tt
+        layer = getattr(tt.snn, name)(neurons)
+
+        def run(x: Tensor) -> Tensor:
+            layer.zero_states()
+            return tt.scan(layer, x)
+        return run
+    return build
+
+
+def stepped(name: str) -> Callable[[int], Run]:
+    """One of our classes, or of traceTorch 0.19 where that is what `import tracetorch` finds, called once per step."""
+    def build(neurons: int) -> Run:
+        import tracetorch as tt
+        layer = getattr(tt.snn, name)(neurons)
+
+        def run(x: Tensor) -> Tensor:
+            layer.zero_states()
+            return torch.stack([layer(x_t) for x_t in x])
+        return run
+    return build
+
+
+def eager(name: str) -> Callable[[int], Run]:
+    """One of our classes, stepped in plain PyTorch."""
+    def build(neurons: int) -> Run:
+        import tracetorch as tt
+        run = stepped(name)(neurons)
+
+        def in_eager(x: Tensor) -> Tensor:
+            with tt.backend("eager"):
+                return run(x)
+        return in_eager
+    return build
+
+
+def spikingjelly(name: str, compiled: bool = False) -> Callable[[int], Run]:
+    """SpikingJelly's multi-step neuron on its PyTorch backend, also under torch.compile."""
+    def build(neurons: int) -> Run:
+        from spikingjelly.activation_based import functional, neuron
+        kind = {"LIF": neuron.LIFNode, "PLIF": neuron.ParametricLIFNode}[name]
+        layer = kind(step_mode="m")
+        call = torch.compile(layer) if compiled else layer
+
+        def run(x: Tensor) -> Tensor:
+            functional.reset_net(layer)
+            return call(x)
+        return run
+    return build
+
+
+def snntorch_leaky(neurons: int) -> Run:
+    """snnTorch's Leaky with learnable decay and threshold, called once per step."""
+    import snntorch
+    layer = snntorch.Leaky(beta=0.9, learn_beta=True, learn_threshold=True)
+
+    def run(x: Tensor) -> Tensor:
+        mem = layer.reset_mem()
+        out = []
+        for x_t in x:
+            spike, mem = layer(x_t, mem)
+            out.append(spike)
+        return torch.stack(out)
+    return run
+
+
+CONTESTANTS: dict[str, Callable[[int], Run]] = {
+    "copy": copy,
+    "tracetorch LIB": scanned("LIB"),
+    "tracetorch DSRLITS": scanned("DSRLITS"),
+    "tracetorch LIF": scanned("LIF"),
+    "tracetorch LIB, eager steps": eager("LIB"),
+    "tracetorch DSRLITS, eager steps": eager("DSRLITS"),
+    "spikingjelly LIFNode": spikingjelly("LIF"),
+    "spikingjelly ParametricLIFNode": spikingjelly("PLIF"),
+    "spikingjelly LIFNode, torch.compile": spikingjelly("LIF", compiled=True),
+    "snntorch Leaky": snntorch_leaky,
+    "traceTorch 0.19 LIB": stepped("LIB"),
+    "traceTorch 0.19 DSRLITS": stepped("DSRLITS"),
+}
