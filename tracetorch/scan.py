@@ -115,7 +115,7 @@ def _usable(state: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """Return a state in the dtype of the computation; one born in inference mode is copied out of it."""
     if state is None:
         return None
-    if state.is_inference() and not torch.is_inference_mode_enabled():
+    if not torch.compiler.is_compiling() and state.is_inference() and not torch.is_inference_mode_enabled():
         state = state.clone()
     return state.to(dtype)
 

@@ -22,11 +22,13 @@ from typing import Any
 from torch import Tensor
 
 from ..pipeline import Step
+from . import eager
 
 NAMES = ("auto", "eager", "cpp", "triton")
 FUSED: dict[str, str] = {}
 """Which backend fuses scans on which type of device."""
 _local = threading.local()
+_loaded: dict[str, ModuleType] = {"eager": eager}
 _warned: set[tuple[str, str]] = set()
 
 
@@ -66,7 +68,9 @@ def requested() -> str:
 
 def load(name: str) -> ModuleType:
     """Import a backend."""
-    return importlib.import_module(f"{__name__}.{name}")
+    if name not in _loaded:     # torch.compile can read the dictionary, but not import
+        _loaded[name] = importlib.import_module(f"{__name__}.{name}")
+    return _loaded[name]
 
 
 def select(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...]) -> ModuleType:
