@@ -135,6 +135,9 @@ class Neuron(SpikingLayer):
         return {name: getattr(self, name) for name in self._state_names}
 
     def _commit(self, states: dict[str, Tensor]) -> None:
+        """Carry new states on; a program that is being exported can't, it starts from the same states each time."""
+        if torch.compiler.is_exporting():
+            return
         for name, state in states.items():
             setattr(self, name, state)
 

@@ -19,6 +19,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..pipeline import Step
@@ -86,7 +87,7 @@ def select(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, 
         if reason is not None:
             raise RuntimeError(f"backend={name!r} can't run {step.name}: {reason}. Use backend='auto' or 'eager'")
         return chosen
-    if x.device.type not in FUSED:
+    if x.device.type not in FUSED or torch.compiler.is_exporting():     # an exported program holds no kernel of ours
         return load("eager")
     try:
         fused = load(FUSED[x.device.type])

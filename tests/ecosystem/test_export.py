@@ -1,0 +1,56 @@
+"""torch.export: one step with explicit states, and a whole scan."""
+
+import pytest
+import torch
+from torch import nn
+
+import tracetorch as tt
+
+
+class OneStep(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x, states):
+        return self.layer.step(x, states)
+
+
+class Scanned(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return tt.scan(self.model, x)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 5), tt.snn.DSRLITS(5, pos_beta=torch.rand(5), pos_rec_weight=0.4), nn.Linear(5, 2))
+
+
+def test_exported_step_takes_and_returns_states():
+    layer = tt.snn.SLIT(4)
+    x = torch.randn(6, 3, 4)
+    states = {name: torch.zeros(3, 4) for name in layer.pipeline.states}
+    program = torch.export.export(OneStep(layer), (x[0], states)).module()
+    want, got = dict(states), dict(states)
+    for x_t in x:
+        y_want, want = layer.step(x_t, want)
+        y_got, got = program(x_t, got)
+        assert torch.equal(y_got, y_want)
+    assert all(torch.equal(got[name], want[name]) for name in states)
+
+
+def test_exported_scan_gives_the_numbers_of_the_scan_and_leaves_the_model_alone(model, tmp_path):
+    x = torch.randn(7, 2, 3)
+    tt.zero_states(model)
+    program = torch.export.export(Scanned(model), (x,))
+    assert tt.save_states(model) == {}
+    torch.export.save(program, tmp_path / "scan.pt2")
+    loaded = torch.export.load(tmp_path / "scan.pt2").module()
+    want = tt.scan(model, x, backend="eager")
+    assert torch.equal(loaded(x), want)
+    assert torch.equal(loaded(x), want), "an exported scan starts anew at each call"
