@@ -1,0 +1,121 @@
+// The loop backward in time. A segment's states are recomputed from its checkpoint by `Step::advance`; then
+// `Step::backward` takes one row after another: cotangents of y, traces and next states in, of x and states out,
+// those of parameters added up. GRADS parameters need one; GRAD_IS_VECTOR says which have one per neuron.
+#pragma once
+#include "loop.h"
+
+namespace tt {
+
+// Arguments after REST: start states, parameters, cotangents of final states, of traces, strides of those,
+// then where to put gradients of start states and of parameters. An address of 0 means none.
+enum {
+  START_AT = REST, PARAMS_AT = START_AT + STATES, GFINAL_AT = PARAMS_AT + SCALARS + VECTORS, GTRACE_AT = GFINAL_AT + STATES,
+  GTRACE_STRIDE_AT = GTRACE_AT + TRACES, GSTART_AT = GTRACE_STRIDE_AT + TRACES, GPARAM_AT = GSTART_AT + STATES
+};
+
+alignas(64) static const T zeros[W] = {};
+alignas(64) static const IO no_cotangent[W] = {};
+
+INLINE void backward_step(const Arguments& a, const Grid& g, const Params& p, long t, long base, const int w, const T* state, T* gstate, T* sums) {
+  const IO* gy = a.pointer<const IO>(Y);
+  IO* gx = a.pointer<IO>(GX);
+  const T* gtrace[TRACES + 1];
+  for (int q = 0; q < TRACES; q++) {
+    const T* from = a.pointer<const T>(GTRACE_AT + q);
+    gtrace[q] = from ? from + t * a[GTRACE_STRIDE_AT + q] + base : zeros;
+  }
+  gy = gy ? gy + t * a[GY_STRIDE] + base : no_cotangent;
+  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, state, p, draw_at(a, t), (uint64_t)base, gy, gtrace, gstate, sums, gx ? gx + t * g.size + base : gx);
+}
+
+INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, long base, const int w, T* scratch, T* sums) {
+  const IO* x = a.pointer<const IO>(X) + base;
+  const long steps = a[STEPS], stride = a[X_STRIDE], segment = a[SEGMENT];
+  alignas(64) T gstate[(STATES + 1) * W];
+  for (int q = 0; q < STATES; q++) {
+    const T* from = a.pointer<const T>(GFINAL_AT + q);
+    LANES(w) gstate[q * W + i] = from ? from[base + i] : T(0);
+  }
+  for (long s = (steps - 1) / segment; s >= 0; s--) {
+    const long first = s * segment, last = (first + segment < steps ? first + segment : steps) - 1;
+    if (s) gather(scratch, a.pointer<const T>(CHECKPOINTS) + (s - 1) * STATES * g.size + base, g.size, w);
+    else begin(scratch, a, START_AT, base, w);
+    for (long t = first; t < last; t++) {
+      T* state = scratch + (t - first) * STATES * W;
+      if (t + 2 <= last) prefetch(x + (t + 2) * stride, w);
+      Step::advance(w, x + t * stride, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
+    }
+    for (long t = last; t >= first; t--) {
+      if (a[Y] && t >= 2) prefetch(a.pointer<const IO>(Y) + (t - 2) * a[GY_STRIDE] + base, w);
+      backward_step(a, g, p, t, base, w, scratch + (t - first) * STATES * W, gstate, sums);
+    }
+  }
+  for (int q = 0; q < STATES; q++) {
+    T* to = a.pointer<T>(GSTART_AT + q);
+    if (to) LANES(w) to[base + i] = gstate[q * W + i];
+  }
+}
+
+// Sums over lanes and rows: `vectors` holds [chunks, GRADS, columns], `scalars` [tasks, GRADS].
+static void reduce(const Arguments& a, const Grid& g, const T* vectors, const double* scalars, int n) {
+  for (int q = 0; q < GRADS; q++) {
+    T* to = a.pointer<T>(GPARAM_AT + q);
+    if (!GRAD_IS_VECTOR[q]) {
+      double total = 0;
+      for (long task = 0; task < g.tasks(); task++) total += scalars[task * GRADS + q];
+      *to = (T)total;
+      continue;
+    }
+    const long inner = a[INNER];
+#pragma omp parallel for schedule(static) num_threads(n) if (n > 1 && g.columns * g.chunks > ALONE)
+    for (long neuron = 0; neuron < a[NEURONS]; neuron++) {
+      double total = 0;
+      for (long c = 0; c < g.chunks; c++)
+        for (long m = neuron * inner; m < g.columns; m += g.period)
+          for (long i = 0; i < inner; i++) total += vectors[(c * GRADS + q) * g.columns + m + i];
+      to[neuron] = (T)total;
+    }
+  }
+}
+
+}  // namespace tt
+
+extern "C" void backward(const int64_t* arguments) {
+  using namespace tt;
+  const Arguments a{arguments};
+  const Grid g(a);
+  const int n = threads(a, g);
+  bool any_vector = false;
+  for (int q = 0; q < GRADS; q++) any_vector |= GRAD_IS_VECTOR[q];
+  T* vectors = any_vector ? (T*)std::malloc(sizeof(T) * (size_t)(g.chunks * GRADS * g.columns)) : nullptr;
+  double* scalars = (double*)std::malloc(sizeof(double) * (size_t)(g.tasks() * (GRADS + 1)));
+#pragma omp parallel num_threads(n) if (n > 1)
+  {
+    T* scratch = (T*)std::aligned_alloc(64, sizeof(T) * (size_t)((STATES + 1) * W * a[SEGMENT]));
+#pragma omp for schedule(static)
+    for (long task = 0; task < g.tasks(); task++) {
+      const long block = task / g.chunks, chunk = task % g.chunks, from = chunk * g.chunk;
+      const long to = from + g.chunk < g.rows ? from + g.chunk : g.rows;
+      Params p;
+      p.load(a, PARAMS_AT, g, block);
+      alignas(64) T sums[(GRADS + 1) * W] = {};
+      for (long row = from; row < to; row++) {
+        const int w = g.width(row, block);
+        const long base = row * g.columns + block * W;
+        if (w == W) backward_tile(a, g, p, base, W, scratch, sums);
+        else if (w > 0) backward_tile(a, g, p, base, w, scratch, sums);
+      }
+      const long w = g.columns - block * W < W ? g.columns - block * W : W;
+      for (int q = 0; q < GRADS; q++) {
+        double total = 0;
+        if (GRAD_IS_VECTOR[q]) std::memcpy(vectors + (chunk * GRADS + q) * g.columns + block * W, sums + q * W, sizeof(T) * w);
+        else for (long i = 0; i < w; i++) total += sums[q * W + i];
+        scalars[task * GRADS + q] = total;
+      }
+    }
+    std::free(scratch);
+  }
+  reduce(a, g, vectors, scalars, n);
+  std::free(vectors);
+  std::free(scalars);
+}

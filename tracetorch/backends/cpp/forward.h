@@ -1,0 +1,54 @@
+// The loop forward in time. `Step::forward` computes one row of lanes: x and states in, y, next states, traces out.
+#pragma once
+#include "loop.h"
+
+namespace tt {
+
+// Arguments after REST: start states, parameters, final states, traces.
+enum { START_AT = REST, PARAMS_AT = START_AT + STATES, FINAL_AT = PARAMS_AT + SCALARS + VECTORS, TRACE_AT = FINAL_AT + STATES };
+
+INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, long base, const int w) {
+  const IO* x = a.pointer<const IO>(X) + base;
+  IO* y = a.pointer<IO>(Y) + base;
+  T* checkpoint = a.pointer<T>(CHECKPOINTS);
+  alignas(64) T state[(STATES + 1) * W];
+  begin(state, a, START_AT, base, w);
+  const long steps = a[STEPS], stride = a[X_STRIDE];
+  for (long t = 0, since = 0; t < steps; t++, since++) {
+    if (checkpoint && since == a[SEGMENT]) {
+      scatter(state, checkpoint + base, g.size, w);
+      checkpoint += STATES * g.size;
+      since = 0;
+    }
+    if (t + 2 < steps) prefetch(x + (t + 2) * stride, w);
+    T* trace[TRACES + 1];
+    for (int q = 0; q < TRACES; q++) trace[q] = a.pointer<T>(TRACE_AT + q) + t * g.size + base;
+    Step::forward(w, x + t * stride, state, state, p, draw_at(a, t), (uint64_t)base, y + t * g.size, trace);
+  }
+  for (int q = 0; q < STATES; q++) {
+    T* to = a.pointer<T>(FINAL_AT + q) + base;
+    LANES(w) to[i] = state[q * W + i];
+  }
+}
+
+}  // namespace tt
+
+extern "C" void forward(const int64_t* arguments) {
+  using namespace tt;
+  const Arguments a{arguments};
+  const Grid g(a);
+  const int n = threads(a, g);
+#pragma omp parallel for schedule(static) num_threads(n) if (n > 1)
+  for (long task = 0; task < g.tasks(); task++) {
+    const long block = task / g.chunks, from = task % g.chunks * g.chunk;
+    const long to = from + g.chunk < g.rows ? from + g.chunk : g.rows;
+    Params p;
+    p.load(a, PARAMS_AT, g, block);
+    for (long row = from; row < to; row++) {
+      const int w = g.width(row, block);
+      const long base = row * g.columns + block * W;
+      if (w == W) forward_tile(a, g, p, base, W);
+      else if (w > 0) forward_tile(a, g, p, base, w);
+    }
+  }
+}

@@ -1,0 +1,95 @@
+// How one step is cut into tiles, and what both loops over time need. A generated file defines these and `Step`,
+// then includes forward.h or backward.h:
+//   T, IO                   type of the computation, and of x, y and their gradients
+//   STATES, TRACES          how many states and recorded traces
+//   SCALARS, VECTORS        how many parameters with one value, and with one per neuron
+//   START                   what a state begins with where no tensor is given
+#pragma once
+#include <cstdlib>
+#include <omp.h>
+
+#include "number.h"
+
+namespace tt {
+
+constexpr int W = 256;      // lanes of a tile: its states stay in L1, its rows are long enough to prefetch
+constexpr long TASKS = 128; // tiles are dealt out in about this many tasks, for any number of threads
+constexpr long ALONE = 32768;   // below this many neuron-steps one thread is faster than two
+
+#define LANES(w) _Pragma("omp simd") for (int i = 0; i < (w); i++)
+
+// What a call passes: numbers, and addresses as numbers.
+enum { THREADS, STEPS, OUTER, NEURONS, INNER, SEGMENT, X, X_STRIDE, CHECKPOINTS, SEED, POSITION, Y, GY_STRIDE, GX, REST };
+
+struct Arguments {
+  const int64_t* at;
+  long operator[](int i) const { return (long)at[i]; }
+  template <class P> P* pointer(int i) const { return reinterpret_cast<P*>(at[i]); }
+};
+
+// One step [outer, N, inner] as rows of lanes over which the parameters repeat: `columns` = N * inner, or as many
+// such pieces as fit into W. Rows are cut into `blocks` of at most W lanes; a task is one block of `chunk` rows,
+// a division that depends on the shape alone, so that sums over it do not depend on the number of threads.
+struct Grid {
+  long size, period, columns, blocks, rows, chunk, chunks;
+  explicit Grid(const Arguments& a) {
+    period = a[NEURONS] * a[INNER];
+    size = a[OUTER] * period;
+    columns = period < W ? W / period * period : period;
+    blocks = (columns + W - 1) / W;
+    rows = (size + columns - 1) / columns;
+    chunks = (TASKS + blocks - 1) / blocks;
+    chunks = chunks < rows ? chunks : rows;
+    chunk = (rows + chunks - 1) / chunks;
+    chunks = (rows + chunk - 1) / chunk;
+  }
+  long tasks() const { return blocks * chunks; }
+  int width(long row, long block) const {
+    long end = columns < (block + 1) * W ? columns : (block + 1) * W;
+    if (row * columns + end > size) end = size - row * columns;
+    return end > block * W ? (int)(end - block * W) : 0;
+  }
+};
+
+// The parameters of one block.
+struct Params {
+  T scalar[SCALARS + 1];
+  alignas(64) T vector[(VECTORS + 1) * W];
+  void load(const Arguments& a, int first, const Grid& g, long block) {
+    for (int q = 0; q < SCALARS; q++) scalar[q] = *a.pointer<const T>(first + q);
+    for (int q = 0; q < VECTORS; q++) {
+      const T* from = a.pointer<const T>(first + SCALARS + q);
+      const int w = g.columns - block * W < W ? (int)(g.columns - block * W) : W;
+      for (int i = 0; i < w; i++) vector[q * W + i] = from[(block * W + i) % g.period / a[INNER]];
+    }
+  }
+};
+
+template <class P> INLINE void prefetch(const P* row, int w) {
+  for (int i = 0; i < w; i += 64 / (int)sizeof(P)) __builtin_prefetch(row + i);
+}
+
+// States, one after another, between memory (`stride` apart) and a tile.
+INLINE void gather(T* tile, const T* from, long stride, int w) {
+  for (int q = 0; q < STATES; q++) LANES(w) tile[q * W + i] = from[q * stride + i];
+}
+INLINE void scatter(const T* tile, T* to, long stride, int w) {
+  for (int q = 0; q < STATES; q++) LANES(w) to[q * stride + i] = tile[q * W + i];
+}
+INLINE void begin(T* tile, const Arguments& a, int first, long base, int w) {
+  for (int q = 0; q < STATES; q++) {
+    const T* from = a.pointer<const T>(first + q);
+    LANES(w) tile[q * W + i] = from ? from[base + i] : START[q];
+  }
+}
+
+INLINE Draw draw_at(const Arguments& a, long t) {
+  return {(uint32_t)a[SEED], (uint32_t)((uint64_t)a[SEED] >> 32), (uint32_t)(a[POSITION] + t)};
+}
+
+INLINE int threads(const Arguments& a, const Grid& g) {
+  const long most = g.size * a[STEPS] < ALONE ? 1 : a[THREADS];
+  return (int)(most < g.tasks() ? most : g.tasks());
+}
+
+}  // namespace tt

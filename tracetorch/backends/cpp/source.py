@@ -1,0 +1,132 @@
+"""The C++ text of one traced step: what loop.h, forward.h and backward.h ask a generated file to define."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ...fusion.emit import Body
+from ...fusion.trace import TracedStep
+from .dialect import CPP
+
+TYPES = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.bfloat16: "tt::bfloat16",
+    torch.float16: "tt::float16",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the text depends on besides the step.
+
+    io: dtype of x and y. vectors: for each parameter, whether it has one value per neuron.
+    """
+
+    io: torch.dtype
+    vectors: tuple[bool, ...]
+
+    def order(self) -> list[int]:
+        """The parameters as the kernel takes them: single values first."""
+        return sorted(range(len(self.vectors)), key=self.vectors.__getitem__)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which gradients backward computes: of x, and of each parameter."""
+
+    x: bool
+    params: tuple[bool, ...]
+
+    def of(self, layout: Layout) -> list[int]:
+        return [q for q in layout.order() if self.params[q]]
+
+
+def forward_source(step: TracedStep, layout: Layout) -> str:
+    """Return the C++ text of the scan forward in time."""
+    states = len(step.states)
+    stores = ["tt::store(y_row[i], {});", *(f"next[{q} * W + i] = {{}};" for q in range(states))]
+    stores += [f"trace[{q}][i] = {{}};" for q in range(len(step.record))]
+    arguments = (
+        "int w, const IO* x_row, const T* state, T* next, const Params& p, const Draw& draw, uint64_t first, "
+        "IO* y_row, T* const* trace"
+    )
+    function = _function("forward", arguments, step, layout, step.forward, stores)
+    return _file(step, layout, "forward", "", [function])
+
+
+def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> str:
+    """Return the C++ text of the scan backward in time."""
+    states, params = len(step.states), len(step.params)
+    advance = step.forward.keep(range(1, 1 + states))
+    stores = [f"next[{q} * W + i] = {{}};" for q in range(states)]
+    row = "int w, const IO* x_row, const T* state, "
+    common = "const Params& p, const Draw& draw, uint64_t first"
+    functions = [_function("advance", f"{row}T* next, {common}", step, layout, advance, stores)]
+
+    grads = wanted.of(layout)
+    kept = [0] * wanted.x + [1 + q for q in range(states)] + [1 + states + q for q in grads]
+    stores = ["tt::store(gx_row[i], {});"] * wanted.x + [f"gnext[{q} * W + i] = {{}};" for q in range(states)]
+    stores += [f"sums[{k} * W + i] += {{}};" for k in range(len(grads))]
+    arguments = f"{row}{common}, const IO* gy_row, const T* const* gtrace, T* gnext, T* sums, IO* gx_row"
+    functions.append(_function("backward", arguments, step, layout, step.backward.keep(kept), stores))
+    flags = ", ".join(str(layout.vectors[q]).lower() for q in grads) or "false"
+    extra = f"constexpr int GRADS = {len(grads)};\nconstexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
+    assert params == len(wanted.params)
+    return _file(step, layout, "backward", extra, functions)
+
+
+def _file(step: TracedStep, layout: Layout, loop: str, extra: str, functions: list[str]) -> str:
+    starts = ", ".join(CPP.literal(v) for v in step.starts) or "T(0)"
+    body = "\n".join(functions)
+    return f"""\
+// {step.name}: one time step {loop}, generated from its stages. The loop around it is in {loop}.h.
+#include "number.h"
+using T = {TYPES[step.dtype]};
+using IO = {TYPES[layout.io]};
+constexpr int STATES = {len(step.states)}, TRACES = {len(step.record)};
+constexpr int SCALARS = {layout.vectors.count(False)}, VECTORS = {layout.vectors.count(True)};
+constexpr T START[] = {{{starts}}};
+{extra}#include "loop.h"
+
+namespace tt {{
+struct Step {{
+{body}
+}};
+}}  // namespace tt
+
+#include "{loop}.h"
+"""
+
+
+def _function(name: str, arguments: str, step: TracedStep, layout: Layout, body: Body, stores: list[str]) -> str:
+    lines, outputs = CPP.write(body)
+    reads = body.reads()
+    before, loads = [], []
+    for source, text in _sources(step, layout, body):
+        if text in reads:
+            (before if source.startswith("p.scalar") else loads).append(f"const T {text} = {source};")
+    inside = loads + lines + [s.format(o) for s, o in zip(stores, outputs, strict=True)]
+    return "\n".join(
+        [f"  INLINE void {name}({arguments}) {{"]
+        + [f"    {line}" for line in before]
+        + ["    LANES(w) {"]
+        + [f"      {line}" for line in inside]
+        + ["    }", "  }"]
+    )
+
+
+def _sources(step: TracedStep, layout: Layout, body: Body) -> list[tuple[str, str]]:
+    """Where each input of a body is read, in the order of its inputs."""
+    place = {}
+    for kind in (False, True):
+        for k, q in enumerate(q for q in range(len(layout.vectors)) if layout.vectors[q] is kind):
+            place[q] = f"p.vector[{k} * W + i]" if kind else f"p.scalar[{k}]"
+    read = ["tt::load<T>(x_row[i])", *(f"state[{q} * W + i]" for q in range(len(step.states)))]
+    read += [place[q] for q in range(len(step.params))]
+    if len(body.inputs) > len(read):
+        read += ["tt::load<T>(gy_row[i])", *(f"gnext[{q} * W + i]" for q in range(len(step.states)))]
+        read += [f"gtrace[{q}][i]" for q in range(len(step.record))]
+    return [(source, name.text) for source, name in zip(read, body.inputs, strict=True)]
