@@ -74,13 +74,18 @@ class Neuron(SpikingLayer):
         """Return every parameter's value (shape [] or [num_neurons]) in `dtype`, by name."""
         out = {}
         for name, (activation, _) in self._transforms.items():
-            stored = self._buffers.get(name)
-            if stored is not None:
-                out[name] = stored if dtype is None else stored.to(dtype)
-            else:
-                raw = getattr(self, f"raw_{name}")
-                out[name] = activation(raw if dtype is None else raw.to(dtype))
+            stored = self._stored(name)
+            if dtype is not None and stored.dtype != dtype:
+                stored = stored.to(dtype)
+            out[name] = activation(stored) if self._compiled is None else stored
         return out
+
+    def _stored(self, name: str) -> Tensor:
+        """Return the raw tensor of a parameter, or its value after `TTcompile`."""
+        if self._compiled is not None:
+            return self._buffers[name]  # type: ignore[return-value]
+        raw = self._parameters.get(f"raw_{name}")
+        return self._buffers[f"raw_{name}"] if raw is None else raw  # type: ignore[return-value]
 
     def dtypes(self, x: Tensor) -> tuple[torch.dtype, torch.dtype]:
         """Return the dtype of the output and the dtype in which steps are computed and states are kept."""
@@ -88,8 +93,8 @@ class Neuron(SpikingLayer):
             raise TypeError(f"{self._where}: the input must be a tensor, got {type(x).__name__}")
         if not x.is_floating_point():
             raise TypeError(f"{self._where}: the input must be floating-point, got {x.dtype}; write x.float()")
-        stored = (t.dtype for group in (self._parameters, self._buffers) for t in group.values() if t is not None)
-        widest = reduce(torch.promote_types, stored, x.dtype)
+        kinds = {self._stored(name).dtype for name in self._transforms} - {x.dtype}
+        widest = reduce(torch.promote_types, kinds, x.dtype)
         out = x.dtype if torch.is_autocast_enabled(x.device.type) else widest
         return out, torch.promote_types(widest, torch.float32)
 
@@ -132,14 +137,17 @@ class Neuron(SpikingLayer):
         return y
 
     def _carried(self) -> dict[str, Tensor | None]:
-        return {name: getattr(self, name) for name in self._state_names}
+        return {name: self.__dict__[name] for name in self._state_names}
 
     def _commit(self, states: dict[str, Tensor]) -> None:
         """Carry new states on; a program that is being exported can't, it starts from the same states each time."""
         if torch.compiler.is_exporting():
             return
-        for name, state in states.items():
-            setattr(self, name, state)
+        if torch.compiler.is_compiling():
+            for name, state in states.items():
+                setattr(self, name, state)
+        else:
+            vars(self).update(states)       # past nn.Module.__setattr__, which takes as long as a small kernel
 
 
 def _makes_hard_spikes(step: Step) -> bool:

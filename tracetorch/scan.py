@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -55,15 +57,16 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
         raise TypeError(f"tt.scan: expected a torch.nn.Module, got {type(module).__name__}")
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _time_first(module, x, time_dim)
-    chosen = backends.checked_name(backend)
-    with backends.backend(backends.requested() if chosen == "auto" else chosen):
+    run = Fold(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps))
+    with nullcontext() if backend == "auto" else backends.backend(backend):
         if check and fold and not isinstance(module, Layer):
             _check_folding(module, steps)
-        run = Fold(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps))
         with run:
             y = run.all_at_once(steps) if fold or isinstance(module, Layer) else run.one_by_one(steps)
-    y = tree_map(lambda v: v.movedim(0, time_dim) if isinstance(v, Tensor) else v, y)
-    return (y, {k: v.movedim(0, time_dim) for k, v in run.traces.items()}) if names else y
+    traces = run.traces
+    if time_dim != 0:
+        y, traces = tree_map(lambda v: v.movedim(0, time_dim) if isinstance(v, Tensor) else v, (y, traces))
+    return (y, traces) if names else y
 
 
 def _time_first(module: nn.Module, x: Tensor, time_dim: int) -> Tensor:
@@ -81,7 +84,7 @@ def _time_first(module: nn.Module, x: Tensor, time_dim: int) -> Tensor:
         raise ValueError(f"tt.scan: time_dim={time_dim} is out of range for x of shape {list(x.shape)}")
     if x.shape[time_dim] == 0:
         raise ValueError(f"tt.scan: time has length 0 (x has shape {list(x.shape)}, time_dim={time_dim})")
-    return x.movedim(time_dim, 0)
+    return x.movedim(time_dim, 0) if time_dim else x
 
 
 def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
@@ -104,7 +107,7 @@ def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], reco
         left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
         start[LEFT] = left.expand(x.shape[1:]).contiguous()
     chosen = backends.select(step, x, params, record)
-    y, new, traces = chosen.scan(step, x.to(out), start, params, dim=dim, rng=rng, record=record)
+    y, new, traces = chosen.scan(step, x if x.dtype == out else x.to(out), start, params, dim=dim, rng=rng, record=record)
     new.pop(LEFT, None)
     if key is not None:
         new["rng"] = torch.stack([key[0], key[1] + len(x)])
@@ -117,7 +120,7 @@ def _usable(state: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         return None
     if not torch.compiler.is_compiling() and state.is_inference() and not torch.is_inference_mode_enabled():
         state = state.clone()
-    return state.to(dtype)
+    return state if state.dtype == dtype else state.to(dtype)
 
 
 class Fold:
@@ -130,10 +133,19 @@ class Fold:
         self.batch = shape[1] if len(shape) > 1 else 1
         self.traces: States = {}
         self._before: dict[Layer, dict[str, Tensor | None]] = {}
-        self._paths = {layer: path for path, layer in named_layers(module)}
+        if record:
+            self._check_record()
+
+    @cached_property
+    def _paths(self) -> dict[Layer, str]:
+        """Where each layer lies in the module."""
+        return {layer: path for path, layer in named_layers(self.module)}
+
+    def _check_record(self) -> None:
+        """Raise ValueError where no layer has what is to be recorded."""
         known = {name for layer, path in self._paths.items() for full in _recordable(layer)
                  for name in (full, f"{path}.{full}")}
-        for name in record:
+        for name in self.record:
             if name not in known:
                 raise ValueError(f"tt.scan: nothing called {name!r} to record; there are {', '.join(sorted(known))}")
 
@@ -222,6 +234,8 @@ class Fold:
 
     def _wanted(self, layer: Layer) -> dict[str, str]:
         """Return what to record of a layer: its own names, and the names in the result."""
+        if not self.record:
+            return {}
         path = self._paths.get(layer, "")
         prefix = "" if layer is self.module else f"{path}."
         return {name: prefix + name for name in _recordable(layer)
