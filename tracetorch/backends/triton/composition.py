@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -15,66 +15,87 @@ from tracetorch.pipeline import PAIR, Step
 
 
 @dataclass(frozen=True)
+class Firing:
+    """What the firing stages need to know of spike_fn and quant_fn."""
+
+    spike: Any
+    spike_back: Any
+    quant: Any
+    quant_back: Any
+    step: float
+
+
+@dataclass(frozen=True)
 class Wired:
-    """One stage in its place: its two functions and the names it reads, writes and is given."""
+    """One stage in its place: its two functions, and the names (in a Composition: the indices) it is given."""
 
     forward: Any
     backward: Any
-    reads: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
-    conf: tuple = ()
+    reads: tuple = ()
+    writes: tuple = ()
+    parameters: tuple = ()
+    conf: Any = None
 
 
 class Composition:
     """What the loop is given for one step: the stages by index, and the order of states and parameters.
 
-    states, init: names and start values; parameters: names, in the order in which kernels take them.
+    states, init: names and start values. parameters: names, in the order in which kernels take them.
     traces: how many values the last wire carries after the output. draws: whether random numbers are drawn.
-    stages, source: the constexpr arguments C and SOURCE of the kernels.
+
+    To Triton it is one opaque constant. Equal compositions print alike, and `cache_key` covers the text of every
+    function inside: Triton's own key for a constant is how it prints, and a function prints as its mere name.
     """
 
     def __init__(self, name: str, wired: Iterable[Wired], init: dict[str, float], *,
-                 draws: bool = False, traces: int = 0, written: bool = True):
+                 draws: bool = False, traces: int = 0):
         wired = tuple(wired)
-        self.name, self.draws, self.traces, self.written = name, draws, traces, written
+        self.name, self.draws, self.traces = name, draws, traces
         self.states, self.init = tuple(init), tuple(init.values())
         self.parameters = tuple(dict.fromkeys(n for stage in wired for n in stage.parameters))
         reads = [n for stage in wired for n in stage.reads]
         writes = [n for stage in wired for n in stage.writes]
         uses = [n for stage in wired for n in stage.parameters]
-        order = {n: i for i, n in enumerate(self.states)} | {n: i for i, n in enumerate(self.parameters)}
-
-        def index(names):
-            return tuple(order[n] for n in names)
-
-        self.stages = (
-            tuple((s.forward, s.backward, index(s.reads), index(s.writes), index(s.parameters), s.conf)
-                  for s in wired),
-            tuple(writes.index(n) for n in self.states),
-            tuple(reads.index(n) for n in self.states),
-            tuple(tuple(i for i, used in enumerate(uses) if used == n) for n in self.parameters),
+        states = {n: i for i, n in enumerate(self.states)}
+        parameters = {n: i for i, n in enumerate(self.parameters)}
+        self.stages = tuple(
+            replace(stage, reads=tuple(states[n] for n in stage.reads),
+                    writes=tuple(states[n] for n in stage.writes),
+                    parameters=tuple(parameters[n] for n in stage.parameters))
+            for stage in wired
         )
-        self.source = _source(self.stages)
+        self.depth = len(wired)
+        self.write_order = tuple(writes.index(n) for n in self.states)
+        self.read_order = tuple(reads.index(n) for n in self.states)
+        self.uses = tuple(tuple(i for i, used in enumerate(uses) if used == n) for n in self.parameters)
+        self.zero_states, self.zero_parameters = (0.0,) * len(states), (0.0,) * len(parameters)
+        self.zero_traces = (0.0,) * traces
+        text = repr((self.stages, self.init, self.uses, traces)) + "".join(_sources(self.stages))
+        self.cache_key = hashlib.sha256(text.encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"{self.name}_{self.cache_key[:16]}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Composition) and self.cache_key == other.cache_key
+
+    def __hash__(self) -> int:
+        return hash(self.cache_key)
 
 
-def _source(stages: tuple) -> str:
-    """A hash of the text of every function in `stages`: Triton's own cache key has only their names."""
-    found, left = [], list(stages)
-    while left:
-        item = left.pop()
-        if isinstance(item, tuple):
-            left.extend(item)
-        elif hasattr(item, "cache_key"):
-            found.append(item.cache_key)
-    return hashlib.sha256("".join(found).encode()).hexdigest()
+def _sources(stages: Iterable[Wired]) -> Iterable[str]:
+    """The cache keys, which hash the text, of every kernel function in `stages`."""
+    for stage in stages:
+        firing = vars(stage.conf).values() if isinstance(stage.conf, Firing) else ()
+        for function in (stage.forward, stage.backward, *firing):
+            yield getattr(function, "cache_key", "")
 
 
 def known(step: Step) -> Composition | None:
     """The composition of hand-written stages that runs `step`, or None where some part has none."""
     pipeline = step.pipeline
-    fire = _firing(step) if pipeline.fires else ()
-    if fire is None or any(type(stage) not in _TRAITS for stage in pipeline.stages):
+    fire = _firing(step) if pipeline.fires else None
+    if (pipeline.fires and fire is None) or any(type(stage) not in _TRAITS for stage in pipeline.stages):
         return None
     wired = [w for stage in pipeline.stages for w in _TRAITS[type(stage)](stage, pipeline, fire)]
     if not pipeline.fires:
@@ -101,13 +122,13 @@ _QUANTISERS = {
 }
 
 
-def _firing(step: Step) -> tuple | None:
-    """(spike, spike_back, quant, quant_back, step of the quantiser), or None."""
+def _firing(step: Step) -> Firing | None:
+    """spike_fn and quant_fn as kernels know them, or None."""
     spike = next((pair for fn, pair in _SPIKES.items() if fn is step.spike_fn), None)
     quant = _QUANTISERS.get(type(step.quant_fn))
     if spike is None or quant is None:
         return None
-    return (*spike, *quant, float(getattr(step.quant_fn, "step_size", 1.0)))
+    return Firing(*spike, *quant, float(getattr(step.quant_fn, "step_size", 1.0)))
 
 
 def _synaptic(stage, pipeline, fire):
@@ -146,7 +167,7 @@ def _reset(stage, pipeline, fire):
     mem = _pair("mem", pipeline.dual)
     if stage.mode == "subtract":
         thresholds = _pair("threshold", pipeline.sided)
-        yield Wired(written.subtract, written.subtract_back, (), mem, thresholds, (stage.detach,))
+        yield Wired(written.subtract, written.subtract_back, (), mem, thresholds, stage.detach)
     elif stage.mode == "zero":
         yield Wired(written.zero, written.zero_back, (), mem)
     else:

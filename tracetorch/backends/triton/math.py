@@ -1,7 +1,25 @@
 """Functions that Triton lacks, or spells less exactly than torch, for float32 and float64, compiled and interpreted."""
 
+import torch
 import triton
 import triton.language as tl
+
+from tracetorch.backends.triton.tuples import INTERPRETED
+
+COMPILED_FOR_NVIDIA = tl.constexpr(not INTERPRETED and torch.version.hip is None)
+
+
+@triton.jit
+def sigmoid(x):
+    """1 / (1 + exp(-x)): within 4 ulp of 1, four instructions in float32 (the sure spelling takes 17)."""
+    if COMPILED_FOR_NVIDIA and x.dtype == tl.float32:
+        e = tl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x * -1.4426950408889634],
+                                      dtype=tl.float32, is_pure=True, pack=1)
+        y = tl.inline_asm_elementwise("rcp.approx.ftz.f32 $0, $1;", "=f,f", [1.0 + e],
+                                      dtype=tl.float32, is_pure=True, pack=1)
+    else:
+        y = 1.0 / (1.0 + tl.exp(-x))
+    return y
 
 
 @triton.jit

@@ -13,16 +13,8 @@ is (seed, position, low and high word of the element's index), or () where nothi
 import triton
 import triton.language as tl
 
-from tracetorch.backends.triton.math import divide, round_even, uniform
-
-
-@triton.jit
-def total(parts):
-    """The sum of a tuple."""
-    value = parts[0]
-    for j in tl.static_range(1, len(parts)):
-        value = value + parts[j]
-    return value
+from tracetorch.backends.triton.math import divide, round_even, sigmoid, uniform
+from tracetorch.backends.triton.tuples import add_each, get, total
 
 
 @triton.jit
@@ -31,7 +23,7 @@ def split(v, n: tl.constexpr):
     if n == 1:
         parts = (v,)
     else:
-        parts = (tl.where(v >= 0, v, 0.0), tl.where(v <= 0, v, 0.0))
+        parts = (tl.maximum(v, 0.0), tl.minimum(v, 0.0))
     return parts
 
 
@@ -171,7 +163,7 @@ def ema_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
 @triton.jit
 def sigmoid4x(v):
     """1 / (1 + exp(-4*v))"""
-    return 1.0 / (1.0 + tl.exp(-4.0 * v))
+    return sigmoid(4.0 * v)
 
 
 @triton.jit
@@ -229,27 +221,19 @@ def probabilistic_back(g, u):
     return 2.0 * u * g
 
 
-# Firing: conf is (spike, spike_back, quant, quant_back, step). The wire becomes ((spikes...), (membranes...)).
+# Firing: conf is a `Firing` (composition.py). The wire becomes ((spikes...), (membranes...)).
 
 
 @triton.jit
 def fire(v, draw: tl.constexpr, rng, conf: tl.constexpr):
     """quant(spike(v))"""
-    return conf[2](conf[0](v), rng, draw, conf[4])
+    return get(conf, "quant")(get(conf, "spike")(v), rng, draw, get(conf, "step"))
 
 
 @triton.jit
 def fire_back(g, v, conf: tl.constexpr):
-    u = conf[0](v)
-    return conf[1](conf[3](g, u), v, u)
-
-
-@triton.jit
-def add_each(parts, v):
-    out = ()
-    for j in tl.static_range(len(parts)):
-        out = out + (parts[j] + v,)
-    return out
+    u = get(conf, "spike")(v)
+    return get(conf, "spike_back")(get(conf, "quant_back")(g, u), v, u)
 
 
 # Binary: spike = fire(potential - threshold + bias), par (threshold,) or (threshold, bias)
@@ -299,7 +283,7 @@ def ternary_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
 
 
 # Resets: they write the membranes and let the spikes through.
-# Subtract: mem = mem - sum(spike*threshold), half from each membrane under Dual; conf is (detach,)
+# Subtract: mem = mem - sum(spike*threshold), half from each membrane under Dual; conf is detach
 
 
 @triton.jit
@@ -319,7 +303,7 @@ def subtract_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
     g = -total(gnew) / len(wire[1])
     for j in tl.static_range(len(par)):
         gthreshold = gthreshold + (g * spikes[j],)
-        if conf[0]:
+        if conf:
             gspikes = gspikes + (gwire[j],)
         else:
             gspikes = gspikes + (gwire[j] + g * par[j],)
