@@ -166,7 +166,7 @@ def family(key: str) -> str:
     """Return the page of one family of ready-made classes."""
     title, gist, base = FAMILIES[key]
     names = classes(key)
-    rows = [f"| [`tt.snn.{n}`](neuron-{n}) | {_made_of(n)} | {', '.join(f'`{s}`' for s in getattr(tt.snn, n).pipeline.states)} |"
+    rows = [f"| [`{n}`](neuron-{n}) | {_made_of(n)} | {', '.join(f'`{s}`' for s in getattr(tt.snn, n).pipeline.states)} |"
             for n in names]
     out = [f"# {title}", "", f"In this family: {gist}.", ""]
     if base:
