@@ -20,8 +20,11 @@ def summary(stage: Stage) -> str:
 
 def recurrence(stage: Stage) -> str:
     """Return the indented lines of a stage's docstring: its formulas."""
-    paragraphs = inspect.cleandoc(type(stage).__doc__ or "").split("\n\n")
-    return textwrap.dedent("\n".join(p for p in paragraphs if p.startswith("    ")))
+    _, *paragraphs = inspect.cleandoc(type(stage).__doc__ or "").split("\n\n")
+    indented = [p for p in paragraphs if p.startswith("    ")]
+    if not indented:        # with nothing but formulas below the summary, cleandoc has taken the indentation
+        indented = [p for p in paragraphs[:1] if all(set(line) & set("=+*") for line in p.split("\n"))]
+    return textwrap.dedent("\n".join(indented))
 
 
 def docstring(title: str, pipeline: Pipeline, signature: inspect.Signature) -> str:
