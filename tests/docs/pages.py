@@ -36,7 +36,7 @@ def blocks(path):
 
 
 def run(path):
-    """Run a page's blocks; the lines in a traceback are those of the page."""
+    """Run a page's blocks and return their namespace; the lines in a traceback are those of the page."""
     linecache.cache[str(path)] = (0, None, path.read_text().splitlines(True), str(path))
     namespace = {"__name__": "__main__"}
     for block in blocks(path):
@@ -44,6 +44,7 @@ def run(path):
         code = compile("\n" * block.line + block.code, str(path), "exec")
         with announced(block, f"{path.name}:{block.line}"):
             exec(code, namespace)
+    return namespace
 
 
 @contextlib.contextmanager
