@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -36,6 +37,12 @@ class Padded(Pipeline):
         shown = {name: torch.where(live, v, 0.0) if isinstance(v, Tensor) else v for name, v in values.items()}
         new[LEFT] = states[LEFT] - 1.0
         return torch.where(live, y, 0.0), new, {**shown, **new}
+
+
+@cache
+def padded(pipeline: Pipeline) -> Padded:
+    """Return the padded form of a pipeline, the same object each time, so that what was fused is found again."""
+    return Padded(pipeline)
 
 
 def checked_lengths(lengths: Any, x: Tensor) -> Tensor:

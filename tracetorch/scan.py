@@ -17,7 +17,7 @@ from .functional.random import new_key
 from .layer import Layer
 from .model import named_layers
 from .neuron import Neuron
-from .padding import LEFT, Padded, checked_lengths, masked
+from .padding import LEFT, checked_lengths, masked, padded
 
 States = dict[str, Tensor]
 
@@ -103,7 +103,7 @@ def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], reco
 
     start = {name: _usable(states.get(name), compute) for name in step.pipeline.states}
     if lengths is not None:
-        step = replace(step, pipeline=Padded(step.pipeline))
+        step = replace(step, pipeline=padded(step.pipeline))
         left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
         start[LEFT] = left.expand(x.shape[1:]).contiguous()
     chosen = backends.select(step, x, params, record)

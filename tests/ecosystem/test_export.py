@@ -28,7 +28,8 @@ class Scanned(nn.Module):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 5), tt.snn.DSRLITS(5, pos_beta=torch.rand(5), pos_rec_weight=0.4), nn.Linear(5, 2))
+    layer = tt.snn.DSRLITS(5, pos_beta=torch.rand(5), pos_rec_weight=0.4)
+    return nn.Sequential(nn.Linear(3, 5), layer, nn.Linear(5, 2))
 
 
 def test_exported_step_takes_and_returns_states():
