@@ -53,10 +53,19 @@ class Layer(nn.Module):
         return type(self).__name__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_recomputation()
         fold = folding.active()
         if fold is not None and fold.takes(self):
             return fold.step_through(self, *args, **kwargs)
         return super().__call__(*args, **kwargs)
+
+    def _refuse_recomputation(self) -> None:
+        """Raise inside a backward pass: states have moved on since the forward that it recomputes."""
+        if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:
+            raise RuntimeError(
+                f"{self._where}: called during a backward pass, as torch.utils.checkpoint does to recompute a forward; "
+                "the states have moved on since, so it would get other numbers. Inside a checkpoint use layer.step "
+                "with explicit states, or leave the checkpoint out: tt.scan keeps little for its backward")
 
     # -- parameters -----------------------------------------------------------------
 

@@ -62,8 +62,8 @@ class Neuron(SpikingLayer):
         soft = [stage for stage in self.stages if stage.needs_hard_spikes]
         if soft and not _makes_hard_spikes(self.bound_step()):
             raise ValueError(
-                f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with spike_fn={spike_fn!r} and "
-                f"quant_fn={quant_fn!r} no spike is ever exactly 0; give quant_fn=tt.functional.round_ste() or a "
+                f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with spike_fn={_shown(spike_fn)} and "
+                f"quant_fn={_shown(quant_fn)} no spike is ever exactly 0; give quant_fn=tt.functional.round_ste() or a "
                 "spike_fn with hard spikes such as tt.functional.heavi_erfc(1.0)")
 
     def bound_step(self) -> Step:
@@ -95,7 +95,8 @@ class Neuron(SpikingLayer):
             raise TypeError(f"{self._where}: the input must be floating-point, got {x.dtype}; write x.float()")
         kinds = {self._stored(name).dtype for name in self._transforms} - {x.dtype}
         widest = reduce(torch.promote_types, kinds, x.dtype)
-        out = x.dtype if torch.is_autocast_enabled(x.device.type) else widest
+        autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+        out = x.dtype if autocast else widest
         return out, torch.promote_types(widest, torch.float32)
 
     def _check_step(self, shape: torch.Size, states: dict[str, Tensor | None], device: torch.device) -> int:
@@ -124,7 +125,7 @@ class Neuron(SpikingLayer):
             The output, shaped like `x`, and the new states.
         """
         from .scan import scan_neuron
-        y, new, _ = scan_neuron(self, x[None], states or {})
+        y, new, _ = scan_neuron(self, x[None] if isinstance(x, Tensor) else x, states or {})
         return y[0], new
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,6 +149,11 @@ class Neuron(SpikingLayer):
                 setattr(self, name, state)
         else:
             vars(self).update(states)       # past nn.Module.__setattr__, which takes as long as a small kernel
+
+
+def _shown(fn: Any) -> str:
+    """Name a callable in a message."""
+    return getattr(fn, "__name__", repr(fn))
 
 
 def _makes_hard_spikes(step: Step) -> bool:
