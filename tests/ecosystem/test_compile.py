@@ -1,0 +1,42 @@
+"""torch.compile(fullgraph=True) around models with layers, stepped and scanned, and changed sizes."""
+
+import pytest
+import torch
+from torch import nn
+
+import tracetorch as tt
+
+
+@pytest.fixture
+def model():
+    layer = tt.snn.SLIB(6, beta=torch.linspace(0.5, 0.95, 6))
+    model = nn.Sequential(nn.Linear(4, 6), layer, nn.Linear(6, 3), tt.snn.LI(3))
+    yield model
+    torch._dynamo.reset()
+
+
+def outcome(model, run, x):
+    """Output, gradients and states of a run from fresh states."""
+    tt.zero_states(model)
+    model.zero_grad()
+    leaf = x.clone().requires_grad_()
+    y = run(leaf)
+    y.square().sum().backward()
+    return [y, leaf.grad, *(p.grad for p in model.parameters()), *tt.save_states(model).values()]
+
+
+def test_compiled_scan_at_changed_sizes(model):
+    compiled = torch.compile(lambda x: tt.scan(model, x), fullgraph=True, dynamic=True)
+    for shape in ((5, 2, 4), (5, 3, 4), (8, 3, 4)):
+        x = torch.randn(shape)
+        want = outcome(model, lambda v: tt.scan(model, v, backend="eager"), x)
+        torch.testing.assert_close(outcome(model, compiled, x), want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")     # torch looks at states
+def test_compiled_step_carries_states(model):
+    x = torch.randn(4, 2, 4)
+    want = torch.stack([model(x_t) for x_t in x])
+    tt.zero_states(model)
+    step = torch.compile(model, fullgraph=True)
+    torch.testing.assert_close(torch.stack([step(x_t) for x_t in x]), want, rtol=1e-4, atol=1e-5)
