@@ -63,9 +63,9 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
             _check_folding(module, steps)
         with run:
             y = run.all_at_once(steps) if fold or isinstance(module, Layer) else run.one_by_one(steps)
-    traces = run.traces
-    if time_dim != 0:
-        y, traces = tree_map(lambda v: v.movedim(0, time_dim) if isinstance(v, Tensor) else v, (y, traces))
+            traces = run.traces
+            if time_dim != 0:
+                y, traces = tree_map(lambda v: _time_back(module, v, time_dim), (y, traces))
     return (y, traces) if names else y
 
 
@@ -85,6 +85,17 @@ def _time_first(module: nn.Module, x: Tensor, time_dim: int) -> Tensor:
     if x.shape[time_dim] == 0:
         raise ValueError(f"tt.scan: time has length 0 (x has shape {list(x.shape)}, time_dim={time_dim})")
     return x.movedim(time_dim, 0) if time_dim else x
+
+
+def _time_back(module: nn.Module, y: Any, time_dim: int) -> Any:
+    """Return `y` [T, ...] with time at `time_dim`."""
+    if not isinstance(y, Tensor):
+        return y
+    if not -y.ndim <= time_dim < y.ndim:
+        raise ValueError(f"tt.scan: {type(module).__name__} gives {list(y.shape)}, time in front, where time can't go "
+                         f"to time_dim={time_dim}; count from the end with a negative time_dim, or scan "
+                         f"x.movedim({time_dim}, 0)")
+    return y.movedim(0, time_dim)
 
 
 def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
@@ -195,9 +206,9 @@ class Fold:
 
     def _steps(self, layer: Layer, x: Tensor) -> Tensor:
         """Run a layer over [T, ...], keep its states, and note what is recorded."""
-        self._touch(layer)
         if not isinstance(layer, Neuron) or self.takes(layer):
             return self._hand_written(layer, x)
+        self._touch(layer)
         wanted = self._wanted(layer)
         y, new, traces = scan_neuron(layer, x, layer._carried(), tuple(wanted), self.lengths)
         layer._commit(new)
@@ -205,9 +216,12 @@ class Fold:
         return y
 
     def _hand_written(self, layer: Layer, x: Tensor) -> Tensor:
+        layers = [inner for _, inner in named_layers(layer)]
+        for inner in layers:
+            self._touch(inner)
         outer = folding.swap(None)
         try:
-            return masked(torch.stack(self._stepped(layer, x, [layer])), self.lengths)
+            return masked(torch.stack(self._stepped(layer, x, layers)), self.lengths)
         finally:
             folding.swap(outer)
 
@@ -226,6 +240,7 @@ class Fold:
 
     def _touch(self, layer: Layer) -> None:
         """Remember a layer's states as they were."""
+        layer._refuse_recomputation()
         if layer in self._before:
             raise RuntimeError(
                 f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} is called twice in one forward; its "
@@ -272,9 +287,10 @@ class Fold:
 
 def _hold(layer: Layer, old: dict[str, Tensor], live: Tensor) -> None:
     """Take the last step of a layer back for the elements that are not live."""
+    declared = layer.pipeline.states if isinstance(layer, Neuron) else {}
     for name, state in layer._live_states():
         if name not in layer._optional_states:
-            before = old.get(name, torch.zeros_like(state))
+            before = old.get(name, torch.full_like(state, declared[name].init if name in declared else 0.0))
             setattr(layer, name, torch.where(live.view(-1, *[1] * (state.ndim - 1)), state, before))
 
 
