@@ -73,7 +73,8 @@ def load(text: str) -> ctypes.CDLL:
     """Return the library compiled from `text`, from the cache where it is there.
 
     Raises:
-        RuntimeError: there is no compiler, or it fails; the message holds its last lines and the path of the text.
+        RuntimeError: there is no compiler, or it fails (the message holds its last lines and the path of the text),
+            or the library can't be written.
     """
     command = compiler()
     if command is None:
@@ -126,7 +127,13 @@ def _processor() -> str:
 def _open(key: str, text: str, command: list[str]) -> ctypes.CDLL:
     path = cache_dir() / f"{key}.so"
     if not _trusted(path):
-        path = _compile(key, text, command)
+        try:
+            path = _compile(key, text, command)
+        except OSError as error:
+            raise RuntimeError(
+                f"the compiled kernel can't be written to {path.parent}: {error}. Make room there, name another "
+                "directory in TRACETORCH_CACHE_DIR, or use backend='eager'"
+            ) from error
     return ctypes.CDLL(str(path))
 
 
@@ -168,10 +175,14 @@ def _compile(key: str, text: str, command: list[str]) -> Path:
 def _write(path: Path, data: bytes) -> None:
     """Write a file that only the user may touch, so that whoever reads it sees it whole."""
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-    os.chmod(name, 0o700)
-    os.replace(name, path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o700)
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise
 
 
 def _writable(folder: Path) -> Path:
