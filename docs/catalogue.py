@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import tracetorch as tt
+from tracetorch.backends.cpp.source import Layout, forward_source
+from tracetorch.fusion.program import traced
 
 SECTIONS = ("Args", "Parameters", "Attributes", "Returns", "Raises", "Example", "States")
 FAMILIES = {
@@ -32,10 +36,10 @@ API = {
 def write(folder: Path) -> None:
     """Write every generated page; a page whose text has not changed is left alone, so that builds stay quick."""
     folder.mkdir(exist_ok=True)
-    pages = {"traits": traits(), "api": api()}
-    pages |= {f"neurons-{key}": family(key) for key in FAMILIES if classes(key)}
+    pages = {"traits.md": traits(), "api.md": api(), "lib_forward.txt": generated_code()}
+    pages |= {f"neurons-{key}.md": family(key) for key in FAMILIES if classes(key)}
     for name, text in pages.items():
-        path = folder / f"{name}.md"
+        path = folder / name
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
 
@@ -188,6 +192,14 @@ def _neuron(name: str) -> str:
     steps = [p for p in re.split(r"\n\s*\n", inspect.cleandoc(cls.__doc__))]
     return "\n".join([f"(neuron-{name})=", f"## {name}", "", signature(f"tt.snn.{name}", cls), "",
                       markdown("\n\n".join(steps)), ""])
+
+
+def generated_code() -> str:
+    """Return the body that the C++ backend generates for LIB."""
+    step = traced(tt.snn.LIB(1).bound_step(), torch.float32)
+    text = forward_source(step, Layout(torch.float32, (True,) * len(step.params)))
+    body = text[text.index("    LANES(w)"):text.index("};\n}  // namespace")]
+    return textwrap.dedent(body.rstrip().removesuffix("}").rstrip()) + "\n"
 
 
 def api() -> str:
