@@ -1,0 +1,12 @@
+"""Scans on a GPU: hand-written Triton stages where every trait has one, derived ones otherwise, in one loop."""
+
+from __future__ import annotations
+
+try:
+    import triton  # noqa: F401
+except ImportError as error:
+    raise ImportError("the triton backend needs Triton: pip install triton") from error
+
+from tracetorch.backends.triton.backend import name, scan, why_not
+
+__all__ = ["name", "scan", "why_not"]

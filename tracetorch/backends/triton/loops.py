@@ -211,7 +211,7 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
                   x_stride, gy_stride, lanes,
                   C: tl.constexpr, RANKS: tl.constexpr,
                   RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
-                  BLOCK: tl.constexpr):
+                  BLOCK: tl.constexpr, AHEAD: tl.constexpr):
     """The cotangents of all T steps of BLOCK lanes; `lanes`, a multiple of inner*N, of the S elements at a time."""
     T = tl.full((), 0, tl.int32) + T
     S = tl.full((), 0, tl.int64) + S
@@ -235,18 +235,24 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
             gstate, sums = segment_backward(state, row, grow, gtraces, gstate, sums, par, key0, gx, t, S,
                                              lane, mask, C, RANDOM, BLOCK, COMPUTE)
         last = (segments - 1) * STEPS
-        present = tl.where(segments > 0, mask, False)
-        rows = load_rows(x, last, x_stride, lane, present, STEPS, COMPUTE)
-        grows = load_rows(gy, last, gy_stride, lane, present, STEPS, COMPUTE)
+        if AHEAD:
+            present = tl.where(segments > 0, mask, False)
+            rows = load_rows(x, last, x_stride, lane, present, STEPS, COMPUTE)
+            grows = load_rows(gy, last, gy_stride, lane, present, STEPS, COMPUTE)
         for i in range(segments):
             t = last - i * STEPS
-            present = tl.where(i + 1 < segments, mask, False)
-            ahead = load_rows(x, t - STEPS, x_stride, lane, present, STEPS, COMPUTE)
-            gahead = load_rows(gy, t - STEPS, gy_stride, lane, present, STEPS, COMPUTE)
+            if AHEAD:
+                present = tl.where(i + 1 < segments, mask, False)
+                ahead = load_rows(x, t - STEPS, x_stride, lane, present, STEPS, COMPUTE)
+                gahead = load_rows(gy, t - STEPS, gy_stride, lane, present, STEPS, COMPUTE)
+            else:
+                rows = load_rows(x, t, x_stride, lane, mask, STEPS, COMPUTE)
+                grows = load_rows(gy, t, gy_stride, lane, mask, STEPS, COMPUTE)
             state = restore(saved, segments - 1 - i, S, lane, begin, mask)
             gstate, sums = segment_backward(state, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
-                                             lane, mask, C, RANDOM, BLOCK, COMPUTE)
-            rows, grows = ahead, gahead
+                                            lane, mask, C, RANDOM, BLOCK, COMPUTE)
+            if AHEAD:
+                rows, grows = ahead, gahead
         store_each(gstart, lane, gstate, mask)
     if gpar is not None:
         for j in tl.static_range(len(sums)):

@@ -23,7 +23,7 @@ def split(v, n: tl.constexpr):
     if n == 1:
         parts = (v,)
     else:
-        parts = (tl.maximum(v, 0.0), tl.minimum(v, 0.0))
+        parts = (tl.where(v >= 0, v, 0.0), tl.where(v <= 0, v, 0.0))
     return parts
 
 

@@ -1,0 +1,69 @@
+"""Steps without hand-written stages: traced, printed as one Triton stage, and run in the same loop."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+
+from tracetorch.backends.triton.composition import Composition, Wired
+from tracetorch.backends.triton.dialect import TRITON
+from tracetorch.fusion.emit import Body
+from tracetorch.fusion.program import traced
+from tracetorch.fusion.trace import TracedStep
+from tracetorch.pipeline import Step
+
+HEADER = """\
+import triton
+import triton.language as tl
+
+from tracetorch.backends.triton import math as m
+"""
+
+
+def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Composition:
+    """The composition with the one stage that `step` was traced into; raises CannotTrace, Unsupported."""
+    program = traced(step, dtype, record)
+    if "triton" not in program.built:
+        program.built["triton"] = _compose(program)
+    return program.built["triton"]
+
+
+def _compose(program: TracedStep) -> Composition:
+    functions = _load(source(program))
+    stage = Wired(functions["step"], functions["step_back"], program.states, program.states, program.params)
+    starts = dict(zip(program.states, program.starts, strict=True))
+    return Composition(program.name, [stage], starts, draws=bool(program.draws), traces=len(program.record))
+
+
+def source(program: TracedStep) -> str:
+    """The Triton text of one traced step: a stage that reads and writes every state."""
+    states, params = len(program.states), len(program.params)
+    reads = ["wire[0]", *(f"state[{i}]" for i in range(states)), *(f"par[{i}]" for i in range(params))]
+    cotangents = ["gwire[0]", *(f"gnew[{i}]" for i in range(states))]
+    cotangents += [f"gwire[{1 + i}]" for i in range(len(program.record))]
+    forward = _function("step(wire, state, par, rng, conf: tl.constexpr)", program.forward, reads,
+                        [(0, *range(1 + states, 1 + states + len(program.record))), range(1, 1 + states)])
+    backward = _function("step_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr)", program.backward,
+                         reads + cotangents,
+                         [(0,), range(1, 1 + states), range(1 + states, 1 + states + params)])
+    return "\n\n".join([HEADER, forward, backward])
+
+
+def _function(signature: str, body: Body, reads: list[str], groups: list) -> str:
+    """A kernel function that returns its outputs in groups, each of the shape of x."""
+    lines, outputs = TRITON.write(body)
+    used = body.reads() | {body.inputs[0].text}
+    loads = [f"{name.text} = {read}" for name, read in zip(body.inputs, reads, strict=True) if name.text in used]
+    values = [f"tl.broadcast_to({text}, x.shape)" for text in outputs]
+    wires = ["(" + "".join(f"{values[i]}, " for i in group) + ")" for group in groups]
+    inside = [*loads, *lines, f"return {', '.join(wires)}"]
+    return "\n".join(["@triton.jit", f"def {signature}:", *(f"    {line}" for line in inside)]) + "\n"
+
+
+def _load(text: str) -> dict:
+    """Run `text` as a module; Triton reads the source of kernel functions back, which linecache keeps for it."""
+    name = f"<tracetorch.triton.{hashlib.sha256(text.encode()).hexdigest()[:16]}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    module = {"__name__": name}
+    exec(compile(text, name, "exec"), module)
+    return module

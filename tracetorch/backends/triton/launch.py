@@ -1,0 +1,166 @@
+"""Running the kernels: how a scan is cut into programs, and what memory it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from tracetorch.backends.triton.composition import Composition
+from tracetorch.backends.triton.loops import scan_backward, scan_forward
+from tracetorch.backends.triton.tuples import INTERPRETED
+
+STEPS = 8
+"""Rows in flight at a time; a power of two."""
+SAVED_BYTES = 128
+"""Of registers for the states of a segment: 8 rows of 4 float32 states, 4 of 7 (144 registers; 8 would take all 255)."""
+AHEAD_BYTES = 16
+"""Up to so much state there are registers left to load the next segment's rows while this one is computed."""
+LANES_PER_PROCESSOR = 1024
+"""Elements at which a multiprocessor is busy: fewer, and programs are one warp; more, and one program takes several rows."""
+COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
+IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+class Shape(NamedTuple):
+    """T steps of [outer, N, inner]."""
+
+    T: int
+    outer: int
+    N: int
+    inner: int
+
+    @property
+    def size(self) -> int:
+        return self.outer * self.N * self.inner
+
+
+def shape_of(x: Tensor, dim: int) -> Shape:
+    """The layout of `x`, [T, *step], whose steps have their neurons along `dim`."""
+    sizes = list(x.shape)
+    inner = 1
+    for size in sizes[dim + 2 :]:
+        inner *= size
+    outer = 1
+    for size in sizes[1 : dim + 1]:
+        outer *= size
+    return Shape(sizes[0], outer, sizes[dim + 1], inner)
+
+
+def steps_of(C: Composition, T: int, dtype: torch.dtype) -> int:
+    """Rows per segment: few enough for registers, and no more than there are."""
+    steps, held = STEPS, len(C.states) * dtype.itemsize
+    while steps > 1 and (steps > T or steps * held > SAVED_BYTES):
+        steps //= 2
+    return steps
+
+
+def checkpoints(T: int, steps: int) -> int:
+    """Saved rows of states: one for each segment and each left-over row but the first."""
+    return T // steps + T % steps - 1
+
+
+@functools.cache
+def processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def lanes_of(shape: Shape, device: torch.device) -> int:
+    """Elements that backward has in flight: whole rows of neurons, as many as keep the device busy.
+
+    Each lane reduces its parameter gradients over the rows it takes one after the other, so this also bounds the
+    memory for their partial sums.
+    """
+    groups = max(1, min(shape.outer, shape.size // (processors(device) * LANES_PER_PROCESSOR)))
+    return -(-shape.outer // groups) * shape.N * shape.inner
+
+
+def _options(C: Composition, shape: Shape, lanes: int, x: Tensor, dtype: torch.dtype, ranks: tuple) -> dict:
+    """The constants of a launch."""
+    few = lanes < processors(x.device) * LANES_PER_PROCESSOR and not INTERPRETED
+    warps = 1 if few else 4
+    wide = shape.size + lanes >= 2**31 - 1024
+    return dict(
+        C=C, RANKS=ranks, RANDOM=C.draws, COMPUTE=COMPUTE[dtype], INDEX=tl.int64 if wide else tl.int32,
+        STEPS=steps_of(C, shape.T, dtype), BLOCK=32 * warps, num_warps=warps, enable_fp_fusion=False,
+    )  # fmt: skip
+
+
+def rows(t: Tensor) -> tuple[Tensor, int]:
+    """`t` with every step contiguous, and the distance between steps."""
+    if t.is_contiguous():
+        return t, t[0].numel()
+    return (t, t.stride(0)) if t[0].is_contiguous() else rows(t.contiguous())
+
+
+def forward(C: Composition, dim: int, x: Tensor, start: Sequence[Tensor] | None, par: Sequence[Tensor],
+            rng: Tensor | None, dtype: torch.dtype, save: bool) -> tuple[Tensor, list, list, Tensor | None]:
+    """Run a scan; return y, the final states, the traces, and the saved states for `backward`."""
+    shape, step = shape_of(x, dim), x.shape[1:]
+    x, stride = rows(x)
+    options = _options(C, shape, shape.size, x, dtype, tuple(p.ndim for p in par))
+    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    final = [torch.empty(step, dtype=dtype, device=x.device) for _ in C.states]
+    traces = [torch.empty(x.shape, dtype=dtype, device=x.device) for _ in range(C.traces)]
+    saved = None
+    if save:
+        count = checkpoints(shape.T, options["STEPS"])
+        saved = torch.empty((count, len(C.states), shape.size), dtype=dtype, device=x.device)
+    if shape.size:
+        with _on(x.device):
+            scan_forward[(triton.cdiv(shape.size, options["BLOCK"]),)](
+                x, y, _contiguous(start), tuple(final), saved, tuple(traces), tuple(par), rng,
+                shape.T, shape.size, shape.N, shape.inner, stride, **options,
+            )  # fmt: skip
+    return y, final, traces, saved
+
+
+def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequence[Tensor] | None, saved: Tensor,
+             gfinal: Sequence[Tensor | None], gtraces: Sequence[Tensor | None], par: Sequence[Tensor],
+             rng: Tensor | None, needs: tuple[bool, bool, bool]) -> tuple[Tensor | None, list | None, list | None]:
+    """The cotangents of x, of the start states and of the parameters, each only if needed."""
+    shape, step, dtype = shape_of(x, dim), x.shape[1:], saved.dtype
+    lanes = lanes_of(shape, x.device)
+    x, x_stride = rows(x)
+    gy, gy_stride = (None, 0) if gy is None else rows(gy)
+    options = _options(C, shape, lanes, x, dtype, tuple(p.ndim for p in par))
+    options["AHEAD"] = len(C.states) * dtype.itemsize <= AHEAD_BYTES
+    gx = torch.empty(x.shape, dtype=x.dtype, device=x.device) if needs[0] else None
+    gstart = [torch.empty(step, dtype=dtype, device=x.device) for _ in C.states] if needs[1] else None
+    sums = torch.empty((len(par), lanes), dtype=dtype, device=x.device) if needs[2] and par else None
+    if shape.size:
+        with _on(x.device):
+            scan_backward[(triton.cdiv(lanes, options["BLOCK"]),)](
+                x, gy, _contiguous(start), saved, _all_or_none(gfinal, step, saved),
+                _all_or_none(gtraces, x.shape, saved), tuple(par), rng, gx, gstart and tuple(gstart), sums,
+                shape.T, shape.size, shape.N, shape.inner, x_stride, gy_stride, lanes, **options,
+            )  # fmt: skip
+    return gx, gstart, None if sums is None else _reduce(sums, shape, par)
+
+
+def _reduce(sums: Tensor, shape: Shape, par: Sequence[Tensor]) -> list[Tensor]:
+    """Partial sums [P, rows*N*inner] to the shape of each parameter."""
+    per_neuron = sums.view(len(par), -1, shape.N, shape.inner).sum((1, 3))
+    return [g if p.ndim else g.sum() for g, p in zip(per_neuron, par, strict=True)]
+
+
+def _on(device: torch.device):
+    """Triton launches on the current device, which need not be that of the tensors."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def _contiguous(tensors: Sequence[Tensor] | None) -> tuple[Tensor, ...] | None:
+    return None if tensors is None else tuple(t.contiguous() for t in tensors)
+
+
+def _all_or_none(given: Sequence[Tensor | None], shape: torch.Size, like: Tensor) -> tuple[Tensor, ...] | None:
+    """Every cotangent, with zeros for those that are missing; None where all are."""
+    if all(g is None for g in given):
+        return None
+    return tuple(like.new_zeros(shape) if g is None else g.contiguous() for g in given)
