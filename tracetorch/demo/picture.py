@@ -64,7 +64,7 @@ def thumbnails(ax: Axes, images: Tensor, steps: int) -> None:
     for k, image in enumerate(images):
         place = (k * steps - 0.5 + 0.2 * steps, 0, 0.6 * steps, 1)
         inset = ax.inset_axes(place, transform=ax.get_xaxis_transform())
-        inset.imshow(image, cmap="gray_r")
+        inset.imshow(image.numpy(), cmap="gray_r")
         inset.set(xticks=[], yticks=[])
 
 

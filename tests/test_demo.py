@@ -1,0 +1,77 @@
+"""The demo and the command line: what they print, write and refuse."""
+
+import contextlib
+import io
+import sys
+
+import pytest
+import torch
+
+import tracetorch as tt
+from tracetorch.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Everything that one full run of the demo printed, and its picture."""
+    folder = tmp_path_factory.mktemp("demo")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["demo", "--picture", str(folder / "picture.png")]) == 0
+    return printed.getvalue(), folder / "picture.png"
+
+
+def test_the_demo_names_19_of_20_held_out_digits(demo):
+    (line,) = [s for s in demo[0].splitlines() if "held-out" in s]
+    assert line.startswith("accuracy on 450 held-out digits: ")
+    assert float(line.split()[-1].rstrip("%")) >= 95.0
+
+
+def test_the_demo_reports_time_per_epoch(demo):
+    (line,) = [s for s in demo[0].splitlines() if s.startswith("one epoch: ")]
+    stepped, scanned = float(line.split()[2]), float(line.split()[5])
+    assert 0 < scanned < stepped
+
+
+def test_the_demo_writes_its_picture(demo):
+    from matplotlib.image import imread
+
+    pixels = imread(demo[1])
+    assert pixels.shape[:2] == (950, 1300)
+    assert pixels[..., :3].std() > 0.05
+
+
+def test_the_demo_composes_its_second_neuron_from_its_own_trait():
+    from tracetorch.demo.digits import Accommodating, network
+
+    model = network()
+    assert Accommodating() in type(model[3]).stages
+    assert issubclass(type(model[1]), tt.snn.LIB)
+
+
+@pytest.mark.parametrize("package", ["sklearn", "matplotlib", "tqdm"])
+def test_a_missing_extra_is_named_in_one_line(package, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == f"the demo needs {package}: pip install tracetorch[demo]\n"
+
+
+def test_cache_is_shown_and_cleared(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TRACETORCH_CACHE_DIR", str(tmp_path))
+    assert main(["cache"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}: 0 kernels, 0.0 MB\n"
+
+    class Halving(tt.Stage):
+        def step(self, s):
+            s.shift = s.shift + 0.123456789 * s.x
+
+    tt.scan(tt.compose(Halving, tt.Binary, name="Halving")(3), torch.rand(5, 3), backend="cpp")
+    main(["cache"])
+    assert f"{tmp_path}: 1 kernels" in capsys.readouterr().out
+    main(["cache", "--clear"])
+    assert capsys.readouterr().out == f"removed 1 kernels\n{tmp_path}: 0 kernels, 0.0 MB\n"
+
+
+def test_an_unknown_command_says_which_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["train"])
+    assert "choose from" in capsys.readouterr().err
