@@ -46,8 +46,12 @@ class Body:
     outputs: tuple[Value, ...]
 
     def keep(self, wanted: Iterable[int]) -> Body:
-        """The body that computes only the outputs numbered in `wanted`, in that order."""
-        outputs = tuple(self.outputs[i] for i in wanted)
+        """Return the body that computes only the outputs numbered in `wanted`, in that order."""
+        return self.returning(self.outputs[i] for i in wanted)
+
+    def returning(self, outputs: Iterable[Value]) -> Body:
+        """Return the body that computes these of its values, without the lines they do not need."""
+        outputs = tuple(outputs)
         needed = {v.text for v in outputs if isinstance(v, Name)}
         lines = []
         for line in reversed(self.lines):
@@ -57,7 +61,7 @@ class Body:
         return Body(self.inputs, tuple(reversed(lines)), outputs)
 
     def reads(self) -> frozenset[str]:
-        """The texts of every name some line or output uses."""
+        """Return the texts of every name some line or output uses."""
         used = [a for line in self.lines for a in line.args] + list(self.outputs)
         return frozenset(a.text for a in used if isinstance(a, Name))
 

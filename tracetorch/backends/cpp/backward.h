@@ -1,6 +1,7 @@
 // The loop backward in time. A segment's states are recomputed from its checkpoint by `Step::advance`; then
 // `Step::backward` takes one row after another: cotangents of y, traces and next states in, of x and states out,
-// those of parameters added up. GRADS parameters need one; GRAD_IS_VECTOR says which have one per neuron.
+// those of parameters added up. GRADS parameters need one; GRAD_IS_VECTOR says which have one per neuron. TAPE values
+// of a step are written down in recomputing it, because they cost more to compute again.
 #pragma once
 #include "loop.h"
 
@@ -12,6 +13,8 @@ enum {
   START_AT = REST, PARAMS_AT = START_AT + STATES, GFINAL_AT = PARAMS_AT + SCALARS + VECTORS, GTRACE_AT = GFINAL_AT + STATES,
   GTRACE_STRIDE_AT = GTRACE_AT + TRACES, GSTART_AT = GTRACE_STRIDE_AT + TRACES, GPARAM_AT = GSTART_AT + STATES
 };
+
+constexpr int FRAME = (STATES + TAPE) * W;      // what is kept of a step of the segment
 
 alignas(64) static const T zeros[W] = {};
 alignas(64) static const IO no_cotangent[W] = {};
@@ -25,7 +28,7 @@ INLINE void backward_step(const Arguments& a, const Grid& g, const Params& p, lo
     gtrace[q] = from ? from + t * a[GTRACE_STRIDE_AT + q] + base : zeros;
   }
   gy = gy ? gy + t * a[GY_STRIDE] + base : no_cotangent;
-  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, state, p, draw_at(a, t), (uint64_t)base, gy, gtrace, gstate, sums, gx ? gx + t * g.size + base : gx);
+  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, gtrace, gstate, sums, gx ? gx + t * g.size + base : gx);
 }
 
 INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, long base, const int w, T* scratch, T* sums) {
@@ -40,14 +43,14 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
     const long first = s * segment, last = (first + segment < steps ? first + segment : steps) - 1;
     if (s) gather(scratch, a.pointer<const T>(CHECKPOINTS) + (s - 1) * STATES * g.size + base, g.size, w);
     else begin(scratch, a, START_AT, base, w);
-    for (long t = first; t < last; t++) {
-      T* state = scratch + (t - first) * STATES * W;
+    for (long t = first; t < last + (TAPE > 0); t++) {
+      T* state = scratch + (t - first) * FRAME;
       if (t + 2 <= last) prefetch(x + (t + 2) * stride, w);
-      Step::advance(w, x + t * stride, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
+      Step::advance(w, x + t * stride, state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
     }
     for (long t = last; t >= first; t--) {
       if (a[Y] && t >= 2) prefetch(a.pointer<const IO>(Y) + (t - 2) * a[GY_STRIDE] + base, w);
-      backward_step(a, g, p, t, base, w, scratch + (t - first) * STATES * W, gstate, sums);
+      backward_step(a, g, p, t, base, w, scratch + (t - first) * FRAME, gstate, sums);
     }
   }
   for (int q = 0; q < STATES; q++) {
@@ -85,13 +88,15 @@ extern "C" void backward(const int64_t* arguments) {
   const Arguments a{arguments};
   const Grid g(a);
   const int n = threads(a, g);
+  large_pages(a.pointer<IO>(GX), a[STEPS] * g.size);
+  for (int q = 0; q < STATES; q++) large_pages(a.pointer<T>(GSTART_AT + q), g.size);
   bool any_vector = false;
   for (int q = 0; q < GRADS; q++) any_vector |= GRAD_IS_VECTOR[q];
   T* vectors = any_vector ? (T*)std::malloc(sizeof(T) * (size_t)(g.chunks * GRADS * g.columns)) : nullptr;
   double* scalars = (double*)std::malloc(sizeof(double) * (size_t)(g.tasks() * (GRADS + 1)));
 #pragma omp parallel num_threads(n) if (n > 1)
   {
-    T* scratch = (T*)std::aligned_alloc(64, sizeof(T) * (size_t)((STATES + 1) * W * a[SEGMENT]));
+    T* scratch = (T*)std::aligned_alloc(64, sizeof(T) * (size_t)((a[SEGMENT] + 1) * (FRAME + W)));
 #pragma omp for schedule(static)
     for (long task = 0; task < g.tasks(); task++) {
       const long block = task / g.chunks, chunk = task % g.chunks, from = chunk * g.chunk;

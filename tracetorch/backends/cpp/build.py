@@ -62,9 +62,14 @@ def cache_dir() -> Path:
 
 def compiler() -> list[str] | None:
     """Return the command of a C++ compiler: the CXX variable, else c++, g++ or clang++; None where there is none."""
-    named = shlex.split(os.environ.get("CXX", ""))
+    return _search(os.environ.get("CXX", ""), os.environ.get("PATH", ""))
+
+
+@functools.cache
+def _search(named: str, path: str) -> list[str] | None:
     if named:
-        return named if shutil.which(named[0]) else None
+        command = shlex.split(named)
+        return command if shutil.which(command[0]) else None
     found = next(filter(shutil.which, ("c++", "g++", "clang++")), None)
     return [found] if found else None
 

@@ -38,6 +38,10 @@ extern "C" void forward(const int64_t* arguments) {
   const Arguments a{arguments};
   const Grid g(a);
   const int n = threads(a, g);
+  large_pages(a.pointer<IO>(Y), a[STEPS] * g.size);
+  large_pages(a.pointer<T>(CHECKPOINTS), (a[STEPS] - 1) / a[SEGMENT] * STATES * g.size);
+  for (int q = 0; q < STATES; q++) large_pages(a.pointer<T>(FINAL_AT + q), g.size);
+  for (int q = 0; q < TRACES; q++) large_pages(a.pointer<T>(TRACE_AT + q), a[STEPS] * g.size);
 #pragma omp parallel for schedule(static) num_threads(n) if (n > 1)
   for (long task = 0; task < g.tasks(); task++) {
     const long block = task / g.chunks, from = task % g.chunks * g.chunk;

@@ -75,27 +75,39 @@ class Kernel:
         step = self.step
         gx = torch.empty(x.shape, dtype=self.layout.io) if wanted.x else None
         gstarts = [torch.empty(x.shape[1:], dtype=step.dtype) if want else None for want in wanted_starts]
-        gparams = [torch.empty_like(p) if want else None for p, want in zip(params, wanted.params, strict=True)]
+        order, gparams = wanted.of(self.layout), self._gradients(wanted, place.neurons)
         if wanted not in self._backward:
             self._backward[wanted] = _function(backward_source(step, self.layout, wanted), "backward")
         x, gy = rows(x), None if gy is None else rows(gy)
         gtraces = [None if g is None else rows(g) for g in gtraces]
-        starts, params, gfinals = self._ready(starts, place.size), self._ready(params, None), self._ready(gfinals, place.size)
+        starts, gfinals = self._ready(starts, place.size), self._ready(gfinals, place.size)
+        params = self._ready(params, None)
         _call(
             self._backward[wanted], place, x, kept,
             (_address(gy), 0 if gy is None else gy.stride(0), _address(gx)),
             [*_addresses(starts), *(params[q].data_ptr() for q in self._order), *_addresses(gfinals)],
             [*_addresses(gtraces), *(0 if g is None else g.stride(0) for g in gtraces), *_addresses(gstarts)],
-            [gparams[q].data_ptr() for q in wanted.of(self.layout)],
+            [gparams[q].data_ptr() for q in order],
         )  # fmt: skip
         return gx, gstarts, gparams
+
+    def _gradients(self, wanted: Wanted, neurons: int) -> list[Tensor | None]:
+        """Room for the gradients of the parameters, as slices of one tensor for each shape."""
+        vectors = self.layout.vectors
+        count = sum(want and vector for want, vector in zip(wanted.params, vectors, strict=True))
+        slices = {
+            True: iter(torch.empty((count, neurons), dtype=self.step.dtype).unbind()),
+            False: iter(torch.empty((sum(wanted.params) - count,), dtype=self.step.dtype).unbind()),
+        }
+        return [next(slices[v]) if want else None for want, v in zip(wanted.params, vectors, strict=True)]
 
     def _ready(self, tensors: Sequence[Tensor | None], size: int | None) -> list[Tensor | None]:
         """Contiguous tensors of the computation's dtype, on the CPU, of `size` elements each."""
         for tensor in tensors:
-            if tensor is not None and (
-                tensor.dtype is not self.step.dtype or not tensor.is_cpu or (size is not None and tensor.numel() != size)
-            ):
+            fits = tensor is None or (
+                tensor.dtype is self.step.dtype and tensor.is_cpu and size in (None, tensor.numel())
+            )
+            if not fits:
                 raise TypeError(
                     f"{self.step.name}: a fused scan on the CPU computes in {self.step.dtype} on steps of {size} "
                     f"elements, but got {tensor.dtype} of shape {list(tensor.shape)} on {tensor.device}"

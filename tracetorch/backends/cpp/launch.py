@@ -31,7 +31,7 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
     if build.compiler() is None:
         return build.NO_COMPILER
     try:
-        program = traced(step, compute_dtype(x, params), record)
+        traced(step, compute_dtype(x, params), record)
     except CannotTrace as error:
         return str(error)
     return None

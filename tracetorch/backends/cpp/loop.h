@@ -7,6 +7,9 @@
 #pragma once
 #include <cstdlib>
 #include <omp.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "number.h"
 
@@ -57,10 +60,17 @@ struct Params {
   alignas(64) T vector[(VECTORS + 1) * W];
   void load(const Arguments& a, int first, const Grid& g, long block) {
     for (int q = 0; q < SCALARS; q++) scalar[q] = *a.pointer<const T>(first + q);
+    if (!VECTORS) return;
+    const long rest = g.columns - block * W, lane = block * W % g.period;
+    const int w = rest < W ? (int)rest : W;
+    int32_t neuron_of[W];
+    for (long i = 0, neuron = lane / a[INNER], k = lane % a[INNER]; i < w; i++) {
+      neuron_of[i] = (int32_t)neuron;
+      if (++k == a[INNER]) k = 0, neuron = neuron + 1 == a[NEURONS] ? 0 : neuron + 1;
+    }
     for (int q = 0; q < VECTORS; q++) {
       const T* from = a.pointer<const T>(first + SCALARS + q);
-      const int w = g.columns - block * W < W ? (int)(g.columns - block * W) : W;
-      for (int i = 0; i < w; i++) vector[q * W + i] = from[(block * W + i) % g.period / a[INNER]];
+      LANES(w) vector[q * W + i] = from[neuron_of[i]];
     }
   }
 };
@@ -81,6 +91,15 @@ INLINE void begin(T* tile, const Arguments& a, int first, long base, int w) {
     const T* from = a.pointer<const T>(first + q);
     LANES(w) tile[q * W + i] = from ? from[base + i] : START[q];
   }
+}
+
+// Ask for large pages before an output is first written: faulting it in by pages of 4 KiB takes longer than the scan.
+template <class P> INLINE void large_pages(P* begin, long count) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t LARGE = 1 << 21;
+  const uintptr_t from = ((uintptr_t)begin + LARGE - 1) & ~(LARGE - 1), to = (uintptr_t)(begin + count) & ~(LARGE - 1);
+  if (begin && to > from) madvise((void*)from, to - from, MADV_HUGEPAGE);
+#endif
 }
 
 INLINE Draw draw_at(const Arguments& a, long t) {

@@ -9,6 +9,7 @@ import torch
 from ...fusion.emit import Body
 from ...fusion.trace import TracedStep
 from .dialect import CPP
+from .tape import tape
 
 TYPES = {
     torch.float32: "float",
@@ -59,22 +60,23 @@ def forward_source(step: TracedStep, layout: Layout) -> str:
 
 def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> str:
     """Return the C++ text of the scan backward in time."""
-    states, params = len(step.states), len(step.params)
-    advance = step.forward.keep(range(1, 1 + states))
-    stores = [f"next[{q} * W + i] = {{}};" for q in range(states)]
-    row = "int w, const IO* x_row, const T* state, "
-    common = "const Params& p, const Draw& draw, uint64_t first"
-    functions = [_function("advance", f"{row}T* next, {common}", step, layout, advance, stores)]
-
-    grads = wanted.of(layout)
+    states, grads = len(step.states), wanted.of(layout)
     kept = [0] * wanted.x + [1 + q for q in range(states)] + [1 + states + q for q in grads]
+    advance = step.forward.keep(range(1, 1 + states))
+    taped, backward = tape(step.forward, step.backward.keep(kept))
+    advance = step.forward.returning((*advance.outputs, *taped))
+
+    row, common = "int w, const IO* x_row, const T* state, ", "const Params& p, const Draw& draw, uint64_t first"
+    stores = [f"next[{q} * W + i] = {{}};" for q in range(states)]
+    stores += [f"tape[{k} * W + i] = {{}};" for k in range(len(taped))]
+    functions = [_function("advance", f"{row}T* next, T* tape, {common}", step, layout, advance, stores)]
+
     stores = ["tt::store(gx_row[i], {});"] * wanted.x + [f"gnext[{q} * W + i] = {{}};" for q in range(states)]
     stores += [f"sums[{k} * W + i] += {{}};" for k in range(len(grads))]
-    arguments = f"{row}{common}, const IO* gy_row, const T* const* gtrace, T* gnext, T* sums, IO* gx_row"
-    functions.append(_function("backward", arguments, step, layout, step.backward.keep(kept), stores))
+    arguments = f"{row}const T* tape, {common}, const IO* gy_row, const T* const* gtrace, T* gnext, T* sums, IO* gx_row"
+    functions.append(_function("backward", arguments, step, layout, backward, stores))
     flags = ", ".join(str(layout.vectors[q]).lower() for q in grads) or "false"
-    extra = f"constexpr int GRADS = {len(grads)};\nconstexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
-    assert params == len(wanted.params)
+    extra = f"constexpr int TAPE = {len(taped)}, GRADS = {len(grads)};\nconstexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
     return _file(step, layout, "backward", extra, functions)
 
 
@@ -129,4 +131,5 @@ def _sources(step: TracedStep, layout: Layout, body: Body) -> list[tuple[str, st
     if len(body.inputs) > len(read):
         read += ["tt::load<T>(gy_row[i])", *(f"gnext[{q} * W + i]" for q in range(len(step.states)))]
         read += [f"gtrace[{q}][i]" for q in range(len(step.record))]
+        read += [f"tape[{k} * W + i]" for k in range(len(body.inputs) - len(read))]
     return [(source, name.text) for source, name in zip(read, body.inputs, strict=True)]
