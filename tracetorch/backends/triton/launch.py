@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
@@ -81,15 +81,21 @@ def lanes_of(shape: Shape, device: torch.device) -> int:
     return -(-shape.outer // groups) * shape.N * shape.inner
 
 
-def _options(C: Composition, shape: Shape, lanes: int, x: Tensor, dtype: torch.dtype, ranks: tuple) -> dict:
-    """The constants of a launch."""
-    few = lanes < processors(x.device) * LANES_PER_PROCESSOR and not INTERPRETED
+def constants(C: Composition, T: int, dtype: torch.dtype, ranks: tuple[int, ...], *, few: bool = False,
+              wide: bool = False) -> dict:
+    """The constants of both kernels; `few`: too few lanes to keep the device busy, `wide`: too many for 32 bits."""
     warps = 1 if few else 4
-    wide = shape.size + lanes >= 2**31 - 1024
     return dict(
         C=C, RANKS=ranks, RANDOM=C.draws, COMPUTE=COMPUTE[dtype], INDEX=tl.int64 if wide else tl.int32,
-        STEPS=steps_of(C, shape.T, dtype), BLOCK=32 * warps, num_warps=warps, enable_fp_fusion=False,
+        STEPS=steps_of(C, T, dtype), BLOCK=32 * warps, AHEAD=len(C.states) * dtype.itemsize <= AHEAD_BYTES,
+        num_warps=warps, enable_fp_fusion=False,
     )  # fmt: skip
+
+
+def _options(C: Composition, shape: Shape, lanes: int, x: Tensor, dtype: torch.dtype, par: Sequence[Tensor]) -> dict:
+    few = lanes < processors(x.device) * LANES_PER_PROCESSOR and not INTERPRETED
+    wide = shape.size + lanes >= 2**31 - 1024
+    return constants(C, shape.T, dtype, tuple(p.ndim for p in par), few=few, wide=wide)
 
 
 def rows(t: Tensor) -> tuple[Tensor, int]:
@@ -104,7 +110,7 @@ def forward(C: Composition, dim: int, x: Tensor, start: Sequence[Tensor] | None,
     """Run a scan; return y, the final states, the traces, and the saved states for `backward`."""
     shape, step = shape_of(x, dim), x.shape[1:]
     x, stride = rows(x)
-    options = _options(C, shape, shape.size, x, dtype, tuple(p.ndim for p in par))
+    options = _options(C, shape, shape.size, x, dtype, par)
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     final = [torch.empty(step, dtype=dtype, device=x.device) for _ in C.states]
     traces = [torch.empty(x.shape, dtype=dtype, device=x.device) for _ in range(C.traces)]
@@ -129,8 +135,7 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
     lanes = lanes_of(shape, x.device)
     x, x_stride = rows(x)
     gy, gy_stride = (None, 0) if gy is None else rows(gy)
-    options = _options(C, shape, lanes, x, dtype, tuple(p.ndim for p in par))
-    options["AHEAD"] = len(C.states) * dtype.itemsize <= AHEAD_BYTES
+    options = _options(C, shape, lanes, x, dtype, par)
     gx = torch.empty(x.shape, dtype=x.dtype, device=x.device) if needs[0] else None
     gstart = [torch.empty(step, dtype=dtype, device=x.device) for _ in C.states] if needs[1] else None
     sums = torch.empty((len(par), lanes), dtype=dtype, device=x.device) if needs[2] and par else None
@@ -151,8 +156,8 @@ def _reduce(sums: Tensor, shape: Shape, par: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _on(device: torch.device):
-    """Triton launches on the current device, which need not be that of the tensors."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    """Triton launches on the current device, which need not be that of the tensors; its interpreter is NumPy."""
+    return torch.cuda.device(device) if device.type == "cuda" else np.errstate(all="ignore")
 
 
 def _contiguous(tensors: Sequence[Tensor] | None) -> tuple[Tensor, ...] | None:

@@ -179,7 +179,7 @@ def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t,
 def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_stride,
                  C: tl.constexpr, RANKS: tl.constexpr,
                  RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
-                 BLOCK: tl.constexpr):
+                 BLOCK: tl.constexpr, AHEAD: tl.constexpr):
     """All T steps of BLOCK lanes of a step's S elements."""
     T = tl.full((), 0, tl.int32) + T
     S = tl.full((), 0, tl.int64) + S

@@ -1,0 +1,114 @@
+"""Compiling a layer's kernels without a GPU, to read what they need of one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from tracetorch.backends.triton import launch
+from tracetorch.backends.triton.backend import compose
+from tracetorch.backends.triton.composition import Composition
+from tracetorch.backends.triton.loops import scan_backward, scan_forward
+from tracetorch.backends.triton.tuples import INTERPRETED
+from tracetorch.fusion.lift import lifted
+from tracetorch.neuron import Neuron
+
+POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+ALIGNED = [["tt.divisibility", 16]]
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """One compiled kernel: registers per thread, spilled and shared memory in bytes, and its PTX text."""
+
+    name: str
+    registers: int
+    spills: int
+    shared: int
+    ptx: str = field(repr=False)
+
+
+def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) -> list[CompiledKernel]:
+    """Compile a layer's Triton kernels, forward and backward, for a GPU that need not be there.
+
+    Args:
+        layer: a composed neuron.
+        arch: the architecture, such as "sm_80" (A100), "sm_90" (H100).
+        dtype: of the input and output.
+
+    Returns:
+        One record per kernel with `name`, `registers`, `spills` (bytes), `shared` (bytes) and `ptx`.
+
+    Raises:
+        TypeError: not a composed neuron.
+        ValueError: an unknown architecture or dtype.
+        RuntimeError: TRITON_INTERPRET is set; the layer can't be fused.
+    """
+    if not isinstance(layer, Neuron):
+        raise TypeError(f"aot: expected a composed neuron such as tt.snn.LIB(8), got {type(layer).__name__}")
+    found = re.fullmatch(r"sm_(\d{2,3})", arch) if isinstance(arch, str) else None
+    if found is None:
+        raise ValueError(f"aot: arch must be like 'sm_90' (H100) or 'sm_80' (A100), got {arch!r}")
+    if dtype not in POINTER:
+        raise ValueError(f"aot: dtype must be one of {', '.join(map(str, POINTER))}, got {dtype!r}")
+    if INTERPRETED:
+        raise RuntimeError("aot: Triton's interpreter is on and compiles nothing; unset TRITON_INTERPRET")
+    target = GPUTarget("cuda", int(found[1]), 32)
+    compute = layer.dtypes(torch.empty(0, dtype=dtype))[1]
+    step, ranks = layer.bound_step(), {n: p.ndim for n, p in layer.constrained(compute).items()}
+    C = compose(step, compute)
+    ranks |= {n: int(t.numel() != 1) for n, t in lifted(step).items()}
+    options = launch.constants(C, 1024, compute, tuple(ranks[n] for n in C.parameters))
+    return [
+        _compile(kernel, _arguments(C, dtype, compute), options, target) for kernel in (scan_forward, scan_backward)
+    ]
+
+
+def _arguments(C: Composition, io: torch.dtype, compute: torch.dtype) -> dict:
+    """The types of every argument of a training step: states start anew, and all gradients are wanted."""
+    value, state = POINTER[io], POINTER[compute]
+    states, parameters, traces = ((state,) * n for n in (len(C.states), len(C.parameters), C.traces))
+    tensors = dict(
+        x=value, y=value, gy=value, gx=value, start=None, gstart=None, gfinal=None, final=states, saved=state,
+        traces=traces, gtraces=traces or None, par=parameters, gpar=state, rng="*i64" if C.draws else None,
+    )  # fmt: skip
+    return tensors | dict.fromkeys(("T", "S", "N", "inner", "x_stride", "gy_stride", "lanes"), "i32")
+
+
+def _compile(kernel, arguments: dict, options: dict, target: GPUTarget) -> CompiledKernel:
+    signature, fixed, attributes = {}, {}, {}
+    for i, name in enumerate(kernel.arg_names):
+        given = options[name] if name in options else arguments[name]
+        constant = name in options or given is None
+        signature[name] = "constexpr" if constant else given
+        if constant:
+            fixed[name] = given
+        elif isinstance(given, tuple):
+            attributes |= {(i, j): ALIGNED for j in range(len(given))}
+        elif given.startswith("*"):
+            attributes[i,] = ALIGNED
+    source = ASTSource(fn=kernel, signature=signature, constexprs=fixed, attrs=attributes)
+    launch_options = {k: v for k, v in options.items() if k in ("num_warps", "enable_fp_fusion")}
+    compiled = triton.compile(source, target=target, options=launch_options)
+    registers, spills = _usage(compiled.asm["cubin"])
+    return CompiledKernel(kernel.fn.__name__, registers, spills, compiled.metadata.shared, compiled.asm["ptx"])
+
+
+def _usage(cubin: bytes) -> tuple[int, int]:
+    """Registers per thread and bytes of stack, which these kernels use for nothing but spills."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [triton.knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"REG:(\d+) STACK:(\d+)", text)
+    if found is None:
+        raise RuntimeError(f"cuobjdump says nothing of registers: {text!r}")
+    return int(found[1]), int(found[2])
