@@ -1,4 +1,4 @@
-"""Data parallel training on two processes: torchrun --standalone --nproc-per-node 2 data_parallel.py"""
+"""Data parallel training: torchrun --standalone --nproc-per-node 2 data_parallel.py"""
 
 import torch
 import torch.distributed as dist
@@ -13,7 +13,8 @@ class Classifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(16, 32), tt.snn.LIB(32), nn.Linear(32, 4), tt.snn.LI(4))
+        self.net = nn.Sequential(nn.Linear(16, 32), tt.snn.LIB(32),
+                                 nn.Linear(32, 4), tt.snn.LI(4))
 
     def forward(self, x):
         return tt.scan(self.net, x).mean(0)
@@ -22,7 +23,8 @@ class Classifier(nn.Module):
 def data(steps=20, batch=8):
     """The same sequences and labels in every process."""
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(steps, batch, 16, generator=generator), torch.randint(4, (batch,), generator=generator)
+    x = torch.rand(steps, batch, 16, generator=generator)
+    return x, torch.randint(4, (batch,), generator=generator)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""An exponential membrane: close to the threshold it takes off by itself, which makes spikes sharp."""
+"""An exponential membrane: near the threshold it takes off by itself, which makes spikes sharp."""
 
 import torch
 
@@ -8,12 +8,12 @@ import tracetorch as tt
 class Exponential(tt.Stage):
     """Leaky membrane with an exponential upstroke.
 
-        mem = beta*mem + (1-beta)*sharpness*exp(min((mem - knee)/sharpness, 5)) + drive
+        mem = beta*mem + (1 - beta)*sharpness*exp(min((mem - knee)/sharpness, 5)) + drive
 
-    Below `knee` the last term is next to nothing; above, it grows until the neuron fires. The exponent is kept
-    at 5 or below so that a strong input can't overflow.
-    Source: Fourcaud-Trocmé et al. 2003, How spike generation mechanisms determine the neuronal response to
-    fluctuating inputs.
+    Below `knee` the middle term is next to nothing; above, it grows until the neuron fires. The
+    exponent is kept at 5 or below so that a strong input can't overflow.
+    Source: Fourcaud-Trocmé et al. 2003, How spike generation mechanisms determine the neuronal
+    response to fluctuating inputs.
     """
 
     place = "membrane"
@@ -29,8 +29,8 @@ class Exponential(tt.Stage):
         s.potential = s.output = s.mem
 
 
-ExponentialLIF = tt.compose(Exponential, tt.Binary, tt.Reset("zero"), name="ExponentialLIF",
-                            defaults=dict(threshold=2.0))
+ExponentialLIF = tt.compose(Exponential, tt.Binary, tt.Reset("zero"),
+                            name="ExponentialLIF", defaults=dict(threshold=2.0))
 """Fires when the upstroke has passed 2, and starts again from 0."""
 
 
@@ -45,5 +45,5 @@ if __name__ == "__main__":
     layer = ExponentialLIF(2, quant_fn=tt.functional.round_ste())
     with torch.no_grad():
         spikes, traces = tt.scan(layer, pushes(), record="potential")
-    for i, name in enumerate(("weak", "strong")):
-        print(f"{name}: membrane up to {traces['potential'][:, i].max():.2f}, {int(spikes[:, i].sum())} spikes")
+    for name, mem, spike in zip(("weak", "strong"), traces["potential"].T, spikes.T, strict=True):
+        print(f"{name}: membrane up to {mem.max():.2f}, {int(spike.sum())} spikes")

@@ -1,4 +1,4 @@
-"""A resonate-and-fire neuron: two states that circle each other, so that input at the right rhythm adds up."""
+"""A resonate-and-fire neuron: two states that circle each other, so input in rhythm adds up."""
 
 import torch
 
@@ -9,7 +9,7 @@ class Resonator(tt.Stage):
     """Membrane that swings and dies away, and listens to its own frequency.
 
         swing = damping*(cos(omega)*swing - sin(omega)*mem) + drive
-        mem   = damping*(sin(omega)*swing + cos(omega)*mem)          (both from the old values)
+        mem   = damping*(sin(omega)*swing + cos(omega)*mem)     (both from the old values)
 
     `omega` is the angle that it turns per step: one swing takes 2*pi/omega steps.
     Source: Izhikevich 2001, Resonate-and-fire neurons.
@@ -23,8 +23,11 @@ class Resonator(tt.Stage):
 
     def step(self, s):
         for b in s.branches:
-            along, across = b.damping * torch.cos(b.omega), b.damping * torch.sin(b.omega)
-            b.swing, b.mem = along * b.swing - across * b.mem + b.drive, across * b.swing + along * b.mem
+            along = b.damping * torch.cos(b.omega)
+            across = b.damping * torch.sin(b.omega)
+            swing, mem = b.swing, b.mem
+            b.swing = along * swing - across * mem + b.drive
+            b.mem = across * swing + along * mem
         s.potential = s.output = s.branches.total("mem")
 
 

@@ -28,13 +28,13 @@ SALT = iter(range(10**6))
 # -- input ------------------------------------------------------------------------------
 
 
-def poisoned(backend, cls, value):
+def poisoned(backend, cls, value, **kwargs):
     """Outputs and state with and without `value` at step 3 in neuron 1 of element 0, and which cells it may touch."""
     x = torch.rand(8, 2, 4) * 2
     runs = []
     for now in (0.0, value):
         x[3, 0, 1] = now
-        layer = cls(4, quant_fn=HARD)
+        layer = cls(4, **(kwargs or {"quant_fn": HARD}))
         runs.append(tt.scan(layer, x, backend=backend))
     touched = torch.zeros(8, 2, 4, dtype=torch.bool)
     touched[3:, 0, 1] = True
@@ -46,6 +46,11 @@ def poisoned(backend, cls, value):
 def test_nan_in_the_input(backend, cls):
     (_, y), states = poisoned(backend, cls, float("nan"))
     assert y[3:, 0, 1].isnan().all() and states["mem"][0, 1].isnan()
+
+
+def test_nan_in_the_input_of_a_neuron_with_a_surrogate(backend):
+    (_, y), states = poisoned(backend, tt.snn.LIB, float("nan"), spike_fn=tt.functional.heavi_erfc(1.0))
+    assert (y[3:, 0, 1] == 0).all() and states["mem"][0, 1].isnan()
 
 
 def test_nan_in_the_input_of_a_dual_neuron(backend):
@@ -214,7 +219,10 @@ def elsewhere(code, cache, **kwargs):
 
 
 BUILD = f"""
-    from tracetorch.backends.cpp import build
+    import importlib.util, sys
+    spec = importlib.util.spec_from_file_location("build", {build.__file__!r})      # without importing torch
+    build = sys.modules["build"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
     print(build.load({TEXT!r}).answer())
 """
 
