@@ -19,9 +19,9 @@ from tracetorch.backends.triton.tuples import INTERPRETED
 STEPS = 8
 """Rows in flight at a time; a power of two."""
 SAVED_BYTES = 128
-"""Of registers for the states of a segment: 8 rows of 4 float32 states, 4 of 7 (144 registers; 8 would take all 255)."""
-AHEAD_BYTES = 16
-"""Up to so much state there are registers left to load the next segment's rows while this one is computed."""
+"""Of registers for the states of a segment: 8 rows of up to 4 float32 states, 4 rows of 7."""
+AHEAD_BYTES = 8
+"""Up to so much state (two float32) registers are left to load the next segment while this one is computed."""
 LANES_PER_PROCESSOR = 1024
 """Elements at which a multiprocessor is busy: fewer, and programs are one warp; more, and one program takes several rows."""
 COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
