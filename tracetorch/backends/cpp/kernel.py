@@ -156,4 +156,7 @@ def _call(function, place: Place, x: Tensor, kept: Tensor | None, ends: tuple, *
 def place_of(shape: Sequence[int], dim: int, rng: Tensor | None = None) -> Place:
     """Return the place of a scan over x of `shape` [T, *step] with neurons along `dim` of one step."""
     seed, position = (0, 0) if rng is None else rng.tolist()
-    return Place(shape[0], math.prod(shape[1 : 1 + dim]), shape[1 + dim], math.prod(shape[2 + dim :]), seed, position)
+    outer, inner = math.prod(shape[1 : 1 + dim]), math.prod(shape[2 + dim :])
+    if inner == 0:
+        outer, inner = 0, 1     # nothing at all, which the loop must not divide by
+    return Place(shape[0], outer, shape[1 + dim], inner, seed, position)

@@ -42,8 +42,7 @@ struct Grid {
     blocks = (columns + W - 1) / W;
     rows = (size + columns - 1) / columns;
     chunks = (TASKS + blocks - 1) / blocks;
-    chunks = chunks < rows ? chunks : rows;
-    chunk = (rows + chunks - 1) / chunks;
+    chunk = rows > chunks ? (rows + chunks - 1) / chunks : 1;
     chunks = (rows + chunk - 1) / chunk;
   }
   long tasks() const { return blocks * chunks; }
