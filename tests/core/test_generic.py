@@ -182,8 +182,7 @@ def test_copies_behave_the_same_after_a_training_step(composition, copied):
     x = inputs(6, 2, 3)
     layer = composition.build()
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
-    y = tt.scan(layer, x[:3])
-    torch.autograd.backward(y.square().sum())
+    tt.scan(layer, x[:3].requires_grad_()).square().sum().backward()
     optimizer.step()
     twin = COPIES[copied](layer)
     assert type(twin) is type(layer)
@@ -236,7 +235,7 @@ def test_training_reduces_a_loss(composition):
 def test_every_parameter_takes_part(composition):
     """A gradient that is zero everywhere would mean a parameter that nobody reads. (Without spikes some do not.)"""
     layer = composition.build()
-    x = inputs(8, 4, 3)
+    x = inputs(8, 4, 3).requires_grad_()
     start(layer, (4, 3))
     y = tt.scan(layer, x)
     silent = [name for (name, _), g in zip(layer.named_parameters(), gradients(layer, y), strict=True) if not g.any()]
