@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pictures
 import torch
 
 import tracetorch as tt
@@ -42,6 +43,15 @@ def write(folder: Path) -> None:
         path = folder / name
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
+
+
+def copy_notebooks(folder: Path) -> None:
+    """Put the notebooks, which live beside the documentation, where Sphinx looks for pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for notebook in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb"):
+        copy = folder / notebook.name
+        if not copy.exists() or copy.read_bytes() != notebook.read_bytes():
+            copy.write_bytes(notebook.read_bytes())
 
 
 # -- docstrings -----------------------------------------------------------------------
@@ -118,7 +128,8 @@ def stages() -> list[type[tt.Stage]]:
 
 def traits() -> str:
     """Return the page of all traits."""
-    rows = [f"| [`tt.{s.__name__}`](trait-{s.__name__}) | {s.place} | {_letter(s)} | {prose(_summary(s))} |" for s in stages()]
+    rows = [f"| [`tt.{s.__name__}`](trait-{s.__name__}) | {s.place} | {_letter(s)} | {prose(_summary(s))} |"
+            for s in stages()]
     head = [
         "# Traits", "",
         "A trait is one property of a neuron. `tt.compose` puts traits together to a class of neurons; "
@@ -142,12 +153,14 @@ def _trait(stage: type[tt.Stage]) -> str:
     out = [f"(trait-{name})=", f"## {name}", "", markdown(stage.__doc__ or ""), ""]
     if stage.__init__ is not object.__init__:
         out += [signature(f"tt.{name}", stage), ""]
-    declared = stage().parameters()
-    rows = [f"| `{key}` | {prose(p.allowed)} | {p.default} | {_pair(p.split, getattr(p, 'sided', False))} |"
-            for key, p in declared.items()]
-    rows += [f"| `{key}` | state | starts at {s.init} | {_pair(s.split, False)} |" for key, s in stage().states().items()]
+    rows = [f"| `{key}` | {prose(p.allowed)} | {p.default} | {_pair(p.split, p.sided)} |"
+            for key, p in stage().parameters().items()]
+    rows += [f"| `{key}` | state | starts at {s.init} | {_pair(s.split, False)} |"
+             for key, s in stage().states().items()]
     if rows:
         out += ["| name | values | default | becomes a pair |", "|---|---|---|---|", *rows, ""]
+    if f"trait_{name}" in pictures.drawings():
+        out += [f"![a neuron with {name}: its answer to four inputs](pictures/trait_{name}.png)", ""]
     return "\n".join(out)
 
 
@@ -170,8 +183,7 @@ def family(key: str) -> str:
     """Return the page of one family of ready-made classes."""
     title, gist, base = FAMILIES[key]
     names = classes(key)
-    rows = [f"| [`{n}`](neuron-{n}) | {_made_of(n)} | {', '.join(f'`{s}`' for s in getattr(tt.snn, n).pipeline.states)} |"
-            for n in names]
+    rows = [f"| [`{n}`](neuron-{n}) | {_made_of(n)} | {_states(n)} |" for n in names]
     out = [f"# {title}", "", f"In this family: {gist}.", ""]
     if base:
         shown = [b for b in base.split() if b in names]
@@ -183,15 +195,18 @@ def family(key: str) -> str:
 
 
 def _made_of(name: str) -> str:
-    kinds = [type(s).__name__ for s in getattr(tt.snn, name).stages if type(s).__name__ != "Reset" or vars(s) != vars(tt.Reset())]
-    return ", ".join(f"[{k}](trait-{k})" for k in kinds if hasattr(tt, k))
+    kinds = [type(stage).__name__ for stage in getattr(tt.snn, name).stages if stage != tt.Reset()]
+    return ", ".join(f"[{kind}](trait-{kind})" for kind in kinds)
+
+
+def _states(name: str) -> str:
+    return ", ".join(f"`{state}`" for state in getattr(tt.snn, name).pipeline.states)
 
 
 def _neuron(name: str) -> str:
     cls = getattr(tt.snn, name)
-    steps = [p for p in re.split(r"\n\s*\n", inspect.cleandoc(cls.__doc__))]
     return "\n".join([f"(neuron-{name})=", f"## {name}", "", signature(f"tt.snn.{name}", cls), "",
-                      markdown("\n\n".join(steps)), ""])
+                      markdown(cls.__doc__), ""])
 
 
 def generated_code() -> str:
@@ -219,7 +234,8 @@ def api() -> str:
 
 
 def _entry(name: str, thing: Any) -> list[str]:
-    out = [f"(api-{name})=", f"### tt.{name}", "", signature(f"tt.{name}", thing), "", markdown(thing.__doc__ or ""), ""]
+    out = [f"(api-{name})=", f"### tt.{name}", "", signature(f"tt.{name}", thing), "",
+           markdown(thing.__doc__ or ""), ""]
     if isinstance(thing, type) and issubclass(thing, (tt.Layer, tt.Model)):
         for key, method in vars(thing).items():
             if inspect.isfunction(method) and method.__doc__ and (not key.startswith("_") or key in _PROTOCOL):

@@ -40,4 +40,5 @@ copybutton_prompt_text = "$ "
 def setup(app):
     """Write what is generated before Sphinx looks for pages."""
     app.connect("builder-inited", lambda app: catalogue.write(HERE / "reference"))
+    app.connect("builder-inited", lambda app: catalogue.copy_notebooks(HERE / "reference" / "notebooks"))
     app.connect("builder-inited", lambda app: pictures.write(HERE / "reference" / "pictures"))

@@ -12,11 +12,11 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-import torch  # noqa: E402
+import matplotlib.pyplot as plt
+import torch
 
-import tracetorch as tt  # noqa: E402
-from tracetorch import plot  # noqa: E402
+import tracetorch as tt
+from tracetorch import plot
 
 
 def write(folder: Path) -> None:
@@ -38,7 +38,7 @@ def drawings() -> dict[str, Callable[[], Any]]:
         found[f"response_{name}"] = lambda name=name: plot.response(getattr(tt.snn, name), height=0.5)
     for name in ("LIB", "LIT", "LITS"):
         found[f"response_{name}"] = lambda name=name: plot.response(getattr(tt.snn, name), height=0.4, quant_fn=hard)
-    found |= {"resonate_and_fire": resonate_and_fire, "exponential": exponential}
+    found |= {"resonate_and_fire": resonate_and_fire, "exponential": exponential, **surrogates(), **traits()}
     return found
 
 
@@ -73,3 +73,36 @@ def exponential() -> None:
     demo = example("exponential")
     _, ax = plt.subplots(figsize=(7, 3), layout="constrained")
     run(demo.ExponentialLIF(2, quant_fn=tt.functional.round_ste()), demo.pushes(), ax, neurons=(0, 1))
+
+
+def surrogates() -> dict[str, Callable[[], Any]]:
+    """Return what draws each surrogate; of those that fire by chance the mean over many draws."""
+    f = tt.functional
+    fixed = {"HeaviErfc": f.heavi_erfc(1.0), "HeaviTanh": f.heavi_tanh(1.0), "HeaviCirc": f.heavi_circ(1.0),
+             "Triangle": f.triangle(), "SuperSpike": f.super_spike(10.0), "Arctan": f.Arctan(2.0),
+             "Sigmoid": f.Sigmoid(4.0), "FastSigmoid": f.FastSigmoid(2.0), "sigmoid4x": f.sigmoid4x,
+             "Surrogate": f.surrogate(torch.tanh)}
+    chance = {"Logistic": f.logistic(1.0), "CircDist": f.circ_dist(1.0)}
+    mean = {name: (lambda u, fn=fn: torch.stack([fn(u) for _ in range(2000)]).mean(0)) for name, fn in chance.items()}
+    return {f"surrogate_{name}": (lambda fn=fn: surrogate(fn)) for name, fn in (fixed | mean).items()}
+
+
+def surrogate(fn: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    torch.manual_seed(0)
+    _, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
+    plot.surrogate(fn, ax)
+
+
+def traits() -> dict[str, Callable[[], Any]]:
+    """Return what draws the response of a neuron with each trait."""
+    hard = {"quant_fn": tt.functional.round_ste()}
+    company: dict[str, tuple[list, dict]] = {
+        "Dual": ([tt.Dual, tt.Ternary], {"neg_beta": 0.5, **hard}), "Synaptic": ([tt.Synaptic, tt.Binary], hard),
+        "Recurrent": ([tt.Recurrent, tt.Binary], {"rec_weight": 0.3, **hard}), "Leaky": ([], {}), "EMA": ([tt.EMA], {}),
+        "Adaptive": ([tt.Adaptive, tt.Binary], {"kappa": 0.4, **hard}), "Binary": ([tt.Binary], hard),
+        "RelativeRefractory": ([tt.RelativeRefractory, tt.Binary], {"rel_decay": 0.8, **hard}),
+        "Ternary": ([tt.Ternary], hard), "Refractory": ([tt.Refractory(5), tt.Binary], hard),
+        "Reset": ([tt.Reset("zero"), tt.Binary], hard), "Scaled": ([tt.Scaled], {"neg_scale": 0.5, **hard}),
+    }
+    return {f"trait_{name}": (lambda stages=stages, kwargs=kwargs: plot.response(
+        tt.compose(*stages, name="Shown"), height=0.4, **kwargs)) for name, (stages, kwargs) in company.items()}

@@ -30,7 +30,7 @@ class Exponential(tt.Stage):
 
 
 ExponentialLIF = tt.compose(Exponential, tt.Binary, tt.Reset("zero"),
-                            name="ExponentialLIF", defaults=dict(threshold=2.0))
+                            name="ExponentialLIF", defaults={"threshold": 2.0})
 """Fires when the upstroke has passed 2, and starts again from 0."""
 
 

@@ -97,8 +97,10 @@ def test_exponential_membrane_stands_a_huge_input(backend):
     assert torch.isfinite(x.grad).all()
 
 
-@pytest.mark.parametrize(("module", "name"), [("resonate_and_fire", "Resonate"), ("resonate_and_fire", "ResonateAndFire"),
-                                              ("resonate_and_fire", "DualResonate"), ("exponential", "ExponentialLIF")])
+@pytest.mark.parametrize(("module", "name"), [
+    ("resonate_and_fire", "Resonate"), ("resonate_and_fire", "ResonateAndFire"),
+    ("resonate_and_fire", "DualResonate"), ("exponential", "ExponentialLIF"),
+])
 def test_gradients_agree_with_eager(backend, module, name):
     cls = getattr(example(module), name)
     fires = cls.pipeline.fires

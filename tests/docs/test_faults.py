@@ -272,8 +272,14 @@ def kernel_file(cache):
     return path
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data[:999] + b"?" + data[1000:]],
-                         ids=["cut", "empty", "one byte"])
+DAMAGES = {
+    "cut": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "one byte": lambda data: data[:999] + b"?" + data[1000:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_file_in_the_cache_is_damaged(cache, damage):
     assert answer() == 42
     path = kernel_file(cache)
@@ -301,8 +307,11 @@ def test_two_processes_build_the_same_kernel(cache):
 def test_two_threads_build_the_same_kernel(cache):
     found = []
     layer, x = unbuilt()
-    twin = type(layer)(4)
-    threads = [threading.Thread(target=lambda one=one: found.append(tt.scan(one, x, backend="cpp"))) for one in (layer, twin)]
+
+    def scan(one):
+        found.append(tt.scan(one, x, backend="cpp"))
+
+    threads = [threading.Thread(target=scan, args=[one]) for one in (layer, type(layer)(4))]
     for thread in threads:
         thread.start()
     for thread in threads:
