@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +39,11 @@ def negative_part(v: Tensor) -> Tensor:
 class Namespace:
     """All names of one time step: inputs, states, parameters and what stages derive from them."""
 
-    def __init__(self, values: dict[str, Any], pairs: frozenset[str], dual: bool, sided: bool) -> None:
+    def __init__(self, values: dict[str, Any], pairs: frozenset[str], states: Collection[str], dual: bool,
+                 sided: bool) -> None:
         parts = (positive_part, negative_part)
         vars(self).update(
-            _values=values, _pairs=pairs,
+            _values=values, _pairs=pairs, _states=states,
             branches=Parts(Part(self, p, f) for p, f in zip(PAIR, parts, strict=True)) if dual else Parts([Part(self)]),
             sides=Parts(Part(self, p) for p in PAIR) if sided else Parts([Part(self)]))
 
@@ -84,6 +85,9 @@ class Part:
         return values[full] if full in values else getattr(self._names, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if self._prefix and name in self._names._states:
+            raise MissingName(f"`{name}` is one state for both parts of a pair: declare it with tt.State(split=True) to "
+                              f"have one for each branch, or assign `s.{name}` once")
         setattr(self._names, self._prefix + name, value)
 
 
@@ -144,7 +148,7 @@ class Pipeline:
         values: dict[str, Any] = {**params, **states, "x": x, "shift": 0.0}
         if fire is not None:
             values["fire"] = fire
-        s = Namespace(values, frozenset(self._pairs), self.dual, self.sided)
+        s = Namespace(values, frozenset(self._pairs), self.states, self.dual, self.sided)
         for stage in self._early:
             stage.step(s)
         for b in s.branches:

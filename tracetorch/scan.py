@@ -155,7 +155,7 @@ class Fold:
     def _check_record(self) -> None:
         """Raise ValueError where no layer has what is to be recorded."""
         known = {name for layer, path in self._paths.items() for full in _recordable(layer)
-                 for name in (full, f"{path}.{full}")}
+                 for name in ((full, f"{path}.{full}") if path else (full,))}
         for name in self.record:
             if name not in known:
                 raise ValueError(f"tt.scan: nothing called {name!r} to record; there are {', '.join(sorted(known))}")
