@@ -1,9 +1,10 @@
 # Every target creates .venv when it is missing, installs only what the target needs, and reuses it afterwards.
-SHELL  := /bin/bash
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-ARGS   ?=
+SHELL   := /bin/bash
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+ARGS    ?=
+WORKERS ?= 2
 
 .PHONY: demo test test-triton test-gpu lint format bench docs notebooks clean
 .SECONDARY:
@@ -11,8 +12,9 @@ ARGS   ?=
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m tracetorch demo $(ARGS)
 
+# Most of the time goes into building kernels; each worker computes on one thread.
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # Triton reads TRITON_INTERPRET when it is imported, so these tests are a run of their own.
 # (Status 5: no such test was collected.)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-BACKENDS = ["eager"]
+BACKENDS = ["eager", "cpp"]
 
 
 @pytest.fixture(autouse=True)
