@@ -13,6 +13,7 @@ import pictures
 import torch
 
 import tracetorch as tt
+from tracetorch import plot
 from tracetorch.backends.cpp.source import Layout, forward_source
 from tracetorch.fusion.program import traced
 
@@ -37,7 +38,7 @@ API = {
 def write(folder: Path) -> None:
     """Write every generated page; a page whose text has not changed is left alone, so that builds stay quick."""
     folder.mkdir(exist_ok=True)
-    pages = {"traits.md": traits(), "api.md": api(), "lib_forward.txt": generated_code()}
+    pages = {"traits.md": traits(), "api.md": api(), "plot.md": plots(), "lib_forward.txt": generated_code()}
     pages |= {f"neurons-{key}.md": family(key) for key in FAMILIES if classes(key)}
     for name, text in pages.items():
         path = folder / name
@@ -233,13 +234,23 @@ def api() -> str:
     return "\n".join(out)
 
 
-def _entry(name: str, thing: Any) -> list[str]:
-    out = [f"(api-{name})=", f"### tt.{name}", "", signature(f"tt.{name}", thing), "",
-           markdown(thing.__doc__ or ""), ""]
+def plots() -> str:
+    """Return the page of tracetorch.plot."""
+    out = ["# Pictures", "", prose(inspect.cleandoc(plot.__doc__)), "",
+           "```python", "from tracetorch import plot", "",
+           "axes = plot.response(tt.snn.LIB, quant_fn=tt.functional.round_ste())", "```", ""]
+    for name in plot.__all__:
+        out += _entry(name, getattr(plot, name), "plot.", "##")
+    return "\n".join(out)
+
+
+def _entry(name: str, thing: Any, prefix: str = "tt.", level: str = "###") -> list[str]:
+    full = prefix + name
+    out = [f"(api-{name})=", f"{level} {full}", "", signature(full, thing), "", markdown(thing.__doc__ or ""), ""]
     if isinstance(thing, type) and issubclass(thing, (tt.Layer, tt.Model)):
         for key, method in vars(thing).items():
             if inspect.isfunction(method) and method.__doc__ and (not key.startswith("_") or key in _PROTOCOL):
-                out += [f"#### {key}", "", signature(key, method), "", markdown(method.__doc__), ""]
+                out += [f"{level}# {key}", "", signature(key, method), "", markdown(method.__doc__), ""]
     return out
 
 

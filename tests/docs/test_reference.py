@@ -1,0 +1,53 @@
+"""The generated reference: every public name has its section, with the formulas of its docstring."""
+
+import re
+import sys
+
+import pytest
+
+import tracetorch as tt
+from tracetorch.describe import recurrence
+
+from .pages import ROOT
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import catalogue
+        folder = tmp_path_factory.mktemp("reference")
+        catalogue.write(folder)
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    return {path.stem: path.read_text() for path in folder.glob("*.md")}
+
+
+def section(page, name):
+    """The text below a heading."""
+    found = re.search(rf"^##+ {re.escape(name)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert found, f"no section {name}"
+    return found[1]
+
+
+def test_every_public_name_is_described(pages):
+    described = set(re.findall(r"^##+ (?:tt\.)?([\w.]+)$", "\n".join(pages.values()), re.MULTILINE))
+    assert set(tt.__all__) - {"snn", "functional", "plot"} <= described
+    assert set(tt.snn.__all__) - {"Layer"} <= described and "snn.Layer" in described
+
+
+def test_traits_show_their_recurrence_parameters_and_states(pages):
+    traits = [v for v in vars(tt).values() if isinstance(v, type) and issubclass(v, tt.Stage) and v is not tt.Stage]
+    assert len(traits) >= 12
+    for trait in traits:
+        text = section(pages["traits"], trait.__name__)
+        assert recurrence(trait()) in text
+        assert all(f"`{name}`" in text for name in [*trait().parameters(), *trait().states()])
+
+
+@pytest.mark.parametrize("name", [n for n in tt.snn.__all__ if n != "Layer"])
+def test_neurons_show_the_recurrences_of_their_stages(pages, name):
+    (text,) = [section(page, name) for page in pages.values() if re.search(rf"^## {name}$", page, re.MULTILINE)]
+    cls = getattr(tt.snn, name)
+    assert all(f"`{parameter}`" in text for parameter in cls.pipeline.parameters)
+    assert all(line.strip() in text for stage in cls.stages for line in recurrence(stage).splitlines()[:1])
