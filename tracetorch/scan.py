@@ -186,7 +186,7 @@ class Fold:
         for layer in self._paths:
             self._touch(layer)
         ys = self._stepped(self.module, x, list(self._paths))
-        return tree_map(lambda *leaves: masked(torch.stack(leaves), self.lengths), *ys)
+        return tree_map(self._stack_outputs, *ys)
 
     # -- called by layers ------------------------------------------------------------
 
@@ -224,6 +224,10 @@ class Fold:
             return masked(torch.stack(self._stepped(layer, x, layers)), self.lengths)
         finally:
             folding.swap(outer)
+
+    def _stack_outputs(self, *ys: Any) -> Any:
+        """[...] at every step -> [T, ...]; of what is no tensor, the last."""
+        return masked(torch.stack(ys), self.lengths) if isinstance(ys[0], Tensor) else ys[-1]
 
     def _stepped(self, module: nn.Module, x: Tensor, layers: list[Layer]) -> list[Any]:
         """Call a module once per step, holding the states of elements that have ended."""
