@@ -228,7 +228,7 @@ class SpikingLayer(Layer):
         declared = kind(0.0)
 
         def to_raw(v: Tensor) -> Tensor:
-            return declared.raw(f"{self._where}: {name}", v)
+            return declared.raw(f"{self._where}: {name}", v.double()).to(v.dtype)
 
         self._register_parameter(name, value, rank, learnable, to_raw, declared.inverse, declared.activation)
 
