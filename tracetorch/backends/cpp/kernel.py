@@ -31,9 +31,6 @@ class Place(NamedTuple):
     def size(self) -> int:
         return self.outer * self.neurons * self.inner
 
-    @property
-    def checkpoints(self) -> int:
-        return (self.steps - 1) // SEGMENT
 
 
 class Kernel:
@@ -54,8 +51,8 @@ class Kernel:
         finals = [torch.empty(shape[1:], dtype=step.dtype) for _ in step.states]
         traces = [torch.empty(shape, dtype=step.dtype) for _ in step.record]
         kept = None
-        if save and place.checkpoints:
-            kept = torch.empty((place.checkpoints, len(step.states), place.size), dtype=step.dtype)
+        if save:
+            kept = torch.empty((checkpoints(place.steps), len(step.states), place.size), dtype=step.dtype)
         if self._forward is None:
             self._forward = _function(forward_source(step, self.layout), "forward")
         x, starts, params = rows(x), self._ready(starts, place.size), self._ready(params, None)
@@ -113,6 +110,11 @@ class Kernel:
                     f"elements, but got {tensor.dtype} of shape {list(tensor.shape)} on {tensor.device}"
                 )
         return [t if t is None or t.is_contiguous() else t.contiguous() for t in tensors]
+
+
+def checkpoints(steps: int) -> int:
+    """Return how often a scan of so many steps writes its states down: before every segment but the first."""
+    return (steps - 1) // SEGMENT
 
 
 def rows(x: Tensor) -> Tensor:

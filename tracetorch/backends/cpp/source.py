@@ -76,7 +76,8 @@ def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> str:
     arguments = f"{row}const T* tape, {common}, const IO* gy_row, const T* const* gtrace, T* gnext, T* sums, IO* gx_row"
     functions.append(_function("backward", arguments, step, layout, backward, stores))
     flags = ", ".join(str(layout.vectors[q]).lower() for q in grads) or "false"
-    extra = f"constexpr int TAPE = {len(taped)}, GRADS = {len(grads)};\nconstexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
+    extra = f"constexpr int TAPE = {len(taped)}, GRADS = {len(grads)};\n"
+    extra += f"constexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
     return _file(step, layout, "backward", extra, functions)
 
 

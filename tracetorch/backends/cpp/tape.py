@@ -6,10 +6,9 @@ from dataclasses import replace
 
 from ...fusion.emit import Body, Name
 
-COSTLY = frozenset(
-    """exp exp2 expm1 log log2 log10 log1p sigmoid sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf
-    erfc fmod pow atan2 hypot draw""".split()
-)
+_COSTLY = """exp exp2 expm1 log log2 log10 log1p sigmoid sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh
+    erf erfc fmod pow atan2 hypot draw"""
+COSTLY = frozenset(_COSTLY.split())
 
 
 def tape(forward: Body, backward: Body) -> tuple[list[Name], Body]:
