@@ -35,10 +35,11 @@ class Scan(torch.autograd.Function):
         start, par = _split(C, tensors)
         _, _, _, _, need_x, *needs = ctx.needs_input_grad
         with torch.no_grad():
-            gx, gstart, gpar = launch.backward(
+            gx, gstart, sums = launch.backward(
                 C, ctx.dim, x, gy, start, saved, cotangents[:count], cotangents[count:], par, rng,
                 (need_x, any(needs[:count]), any(needs[count:])),
             )  # fmt: skip
+            gpar = None if sums is None else launch.per_parameter(sums, par)
         grads = (gx, *(gstart or [None] * count), *(gpar or [None] * len(par)))
         if torch.is_grad_enabled():
             grads = _Once.apply(C.name, *grads)
@@ -68,9 +69,6 @@ def _split(C: Composition, tensors: Sequence[Tensor | None]) -> tuple[list[Tenso
 def run(C: Composition, dim: int, dtype: torch.dtype, rng: Tensor | None, x: Tensor,
         start: Sequence[Tensor | None], par: Sequence[Tensor]) -> Sequence[Tensor]:
     """Scan; return (y, *final states, *traces)."""
-    if any(s is not None for s in start):       # then kernels read all of them
-        start = [x.new_full(x.shape[1:], value, dtype=dtype) if s is None else s
-                 for s, value in zip(start, C.init, strict=True)]  # fmt: skip
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *start, *par)):
         return Scan.apply(C, dim, dtype, rng, x, *start, *par)
     y, final, traces, _ = launch.forward(C, dim, x, _split(C, start)[0], par, rng, dtype, save=False)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.fx.experimental.symbolic_shapes import guard_scalar
 
-from tracetorch.backends.triton import launch
+from tracetorch.backends.triton import launch, ops
 from tracetorch.backends.triton.autograd import run
 from tracetorch.backends.triton.composition import Composition, known
 from tracetorch.backends.triton.derived import derived
 from tracetorch.backends.triton.tuples import INTERPRETED
 from tracetorch.fusion.emit import Unsupported
-from tracetorch.fusion.lift import lifted, why_not_lifted
+from tracetorch.fusion.lift import lifted
 from tracetorch.fusion.trace import CannotTrace
 from tracetorch.pipeline import Step
 
@@ -29,11 +31,8 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
         return f"the input is {x.dtype}; Triton kernels take {', '.join(map(str, launch.IO))}"
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return "a fused scan has no vmap, forward-mode or torch.func derivatives"
-    try:
-        compose(step, compute_dtype(x, params), record)
-    except (CannotTrace, Unsupported) as error:
-        return str(error)
-    return None
+    found = _composition(step, compute_dtype(x, params), record)
+    return found if isinstance(found, str) else None
 
 
 def compute_dtype(x: Tensor, params: dict[str, Tensor]) -> torch.dtype:
@@ -47,19 +46,59 @@ def compose(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Com
     return derived(step, dtype, record) if found is None else found
 
 
+def _composition(step: Step, dtype: torch.dtype, record: tuple[str, ...]) -> Composition | str:
+    """The composition that runs a step, or why there is none."""
+    if torch.compiler.is_compiling():
+        return _while_compiling(step.pipeline, step.spike_fn, step.quant_fn, step.name, dtype, record,
+                                _scalars(step.spike_fn), _scalars(step.quant_fn))  # fmt: skip
+    try:
+        return compose(step, dtype, record)
+    except (CannotTrace, Unsupported) as error:
+        return str(error)
+
+
+@torch._dynamo.assume_constant_result
+def _while_compiling(pipeline, spike_fn, quant_fn, name, dtype, record, *scalars) -> Composition | str:
+    """Run while torch.compile traces a scan; the graph holds what it returns, guarded by its arguments."""
+    try:
+        found = compose(Step(pipeline, spike_fn, quant_fn, name), dtype, record)
+    except (CannotTrace, Unsupported) as error:
+        return str(error)
+    ops.register(found)
+    return found
+
+
+def _scalars(fn: Any) -> tuple:
+    """The numbers that a callable holds: a kernel is compiled with them, so a graph must guard them."""
+    held = vars(fn) if hasattr(fn, "__dict__") else {}
+    return tuple([(k, guard_scalar(v)) for k, v in held.items() if isinstance(v, (bool, int, float))])
+
+
 def scan(
     step: Step, x: Tensor, states: dict[str, Tensor | None], params: dict[str, Tensor], *, dim: int,
     rng: Callable[[], Tensor], record: tuple[str, ...] = (),
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
     """Scan through time in Triton; see `tracetorch.backends` for the arguments."""
     dtype = compute_dtype(x, params)
-    C = compose(step, dtype, record)
+    C = _composition(step, dtype, record)
     free = lifted(step) if set(C.parameters) - set(params) else {}
     par = [params[n] if n in params else _as_parameter(free[n], dtype) for n in C.parameters]
-    start = [states[n] for n in C.states]
-    y, *rest = run(C, dim, dtype, rng() if C.draws else None, x, start, par)
+    start = complete(C, [states[n] for n in C.states], x, dtype)
+    key = rng() if C.draws else None
+    if torch.compiler.is_compiling():
+        y, *rest = ops.run(C, dim, dtype, key, x, start, par)
+    else:
+        y, *rest = run(C, dim, dtype, key, x, start, par)
     count = len(C.states)
     return y, dict(zip(C.states, rest[:count], strict=True)), dict(zip(record, rest[count:], strict=True))
+
+
+def complete(C: Composition, start: list[Tensor | None], x: Tensor, dtype: torch.dtype) -> list[Tensor | None]:
+    """All start states, or none: kernels read either."""
+    if all(s is None for s in start):
+        return start
+    return [x.new_full(x.shape[1:], value, dtype=dtype) if s is None else s
+            for s, value in zip(start, C.init, strict=True)]  # fmt: skip
 
 
 def _as_parameter(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -72,9 +72,10 @@ class Composition:
         self.zero_traces = (0.0,) * traces
         text = repr((self.stages, self.init, self.uses, traces)) + "".join(_sources(self.stages))
         self.cache_key = hashlib.sha256(text.encode()).hexdigest()
+        self.identity = f"{name}_{self.cache_key[:16]}"
 
     def __repr__(self) -> str:
-        return f"{self.name}_{self.cache_key[:16]}"
+        return self.identity
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Composition) and self.cache_key == other.cache_key

@@ -129,8 +129,8 @@ def forward(C: Composition, dim: int, x: Tensor, start: Sequence[Tensor] | None,
 
 def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequence[Tensor] | None, saved: Tensor,
              gfinal: Sequence[Tensor | None], gtraces: Sequence[Tensor | None], par: Sequence[Tensor],
-             rng: Tensor | None, needs: tuple[bool, bool, bool]) -> tuple[Tensor | None, list | None, list | None]:
-    """The cotangents of x, of the start states and of the parameters, each only if needed."""
+             rng: Tensor | None, needs: tuple[bool, bool, bool]) -> tuple[Tensor | None, list | None, Tensor | None]:
+    """The cotangents of x, of the start states and of the parameters ([P, N]), each only if needed."""
     shape, step, dtype = shape_of(x, dim), x.shape[1:], saved.dtype
     lanes = lanes_of(shape, x.device)
     x, x_stride = rows(x)
@@ -138,7 +138,7 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
     options = _options(C, shape, lanes, x, dtype, par)
     gx = torch.empty(x.shape, dtype=x.dtype, device=x.device) if needs[0] else None
     gstart = [torch.empty(step, dtype=dtype, device=x.device) for _ in C.states] if needs[1] else None
-    sums = torch.empty((len(par), lanes), dtype=dtype, device=x.device) if needs[2] and par else None
+    sums = torch.empty((len(par), lanes), dtype=dtype, device=x.device) if needs[2] else None
     if shape.size:
         with _on(x.device):
             scan_backward[(triton.cdiv(lanes, options["BLOCK"]),)](
@@ -146,13 +146,14 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
                 _all_or_none(gtraces, x.shape, saved), tuple(par), rng, gx, gstart and tuple(gstart), sums,
                 shape.T, shape.size, shape.N, shape.inner, x_stride, gy_stride, lanes, **options,
             )  # fmt: skip
-    return gx, gstart, None if sums is None else _reduce(sums, shape, par)
+    if sums is not None:
+        sums = sums.view(len(par), -1, shape.N, shape.inner).sum((1, 3))
+    return gx, gstart, sums
 
 
-def _reduce(sums: Tensor, shape: Shape, par: Sequence[Tensor]) -> list[Tensor]:
-    """Partial sums [P, rows*N*inner] to the shape of each parameter."""
-    per_neuron = sums.view(len(par), -1, shape.N, shape.inner).sum((1, 3))
-    return [g if p.ndim else g.sum() for g, p in zip(per_neuron, par, strict=True)]
+def per_parameter(sums: Tensor, par: Sequence[Tensor]) -> list[Tensor]:
+    """[P, N] to the shape of each parameter."""
+    return [g if p.ndim else g.sum() for g, p in zip(sums, par, strict=True)]
 
 
 def _on(device: torch.device):
