@@ -12,7 +12,7 @@ import torch
 import tracetorch as tt
 
 from ..conftest import BACKENDS
-from .pages import ROOT
+from .pages import ROOT, run
 
 EXAMPLES = ROOT / "docs" / "examples"
 HARD = tt.functional.round_ste()
@@ -129,6 +129,19 @@ def test_data_parallel_on_two_processes():
     out = output("data_parallel", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     before, after = (float(v) for v in out.split("loss ")[1].split(" -> "))
     assert out.startswith("2 processes") and after < before
+
+
+def test_lightning_checkpoints_keep_states():
+    class Module(run(ROOT / "docs" / "lightning.md")["KeepsStates"], torch.nn.Sequential):
+        pass
+
+    model, other, checkpoint = Module(tt.snn.LIB(3)), Module(tt.snn.LIB(3)), {}
+    other.on_load_checkpoint({"states": tt.save_states(model)})
+    assert other[0].mem is None
+    model(torch.rand(2, 3))
+    model.on_save_checkpoint(checkpoint)
+    other.on_load_checkpoint(checkpoint)
+    assert torch.equal(other[0].mem, model[0].mem)
 
 
 def test_lightning_trains():
