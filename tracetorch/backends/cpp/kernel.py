@@ -52,7 +52,7 @@ class Kernel:
         traces = [torch.empty(shape, dtype=step.dtype) for _ in step.record]
         kept = None
         if save:
-            kept = torch.empty((checkpoints(place.steps), len(step.states), place.size), dtype=step.dtype)
+            kept = torch.empty(checkpoints(place.steps) * len(step.states) * place.size, dtype=step.dtype)
         if self._forward is None:
             self._forward = _function(forward_source(step, self.layout), "forward")
         x, starts, params = rows(x), self._ready(starts, place.size), self._ready(params, None)

@@ -29,7 +29,7 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
         return f"the input is {x.dtype}; compiled C++ takes {', '.join(str(d) for d in TYPES)}"
     dtype = compute_dtype(x, params)
     if torch.compiler.is_compiling():
-        return _described(step.pipeline, step.spike_fn, step.quant_fn, step.name, dtype, record)[1]
+        return ops.described(step.pipeline, step.spike_fn, step.quant_fn, step.name, dtype, record)[1]
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return "a fused scan has no vmap, no forward-mode and no torch.func derivatives"
     if build.compiler() is None:
@@ -79,7 +79,7 @@ def _differentiable(step, x, starts, given, dim, rng, record, dtype):
 
 
 def _operator(step, x, starts, given, dim, rng, record, dtype):
-    key, _, draws = _described(step.pipeline, step.spike_fn, step.quant_fn, step.name, dtype, record)
+    key, _, draws = ops.described(step.pipeline, step.spike_fn, step.quant_fn, step.name, dtype, record)
     fresh = all(s is None for s in starts)
     begin = [step.pipeline.states[n].init for n in step.pipeline.states]
     starts = [x.new_full(x.shape[1:], v, dtype=dtype) if s is None else s for s, v in zip(starts, begin, strict=True)]
@@ -89,9 +89,6 @@ def _operator(step, x, starts, given, dim, rng, record, dtype):
         x, [] if fresh else starts, given, key_and_position, key, ",".join(record), dim, len(starts), dtype, save
     )
     return out
-
-
-_described = torch.compiler.assume_constant_result(ops.described)
 
 
 def _lifted(step: Step, dtype: torch.dtype, shape: torch.Size, dim: int) -> list[Tensor]:

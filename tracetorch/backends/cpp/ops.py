@@ -6,6 +6,7 @@ attribute has its effect without compiling again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -33,6 +34,9 @@ def described(
         return key, None, traced(step, dtype, record).draws > 0
     except CannotTrace as error:
         return key, str(error), False
+
+
+described._dynamo_marked_constant = True    # torch.compiler.assume_constant_result, without importing the compiler
 
 
 def kernel_of(
@@ -68,7 +72,7 @@ def _(x, starts, params, rng, key, record, dim, states, dtype, save):
     finals = [x.new_empty(x.shape[1:], dtype=dtype) for _ in range(states)]
     traces = [x.new_empty(x.shape, dtype=dtype) for _ in filter(None, record.split(","))]
     count = checkpoints(x.shape[0]) if save else 0
-    kept = x.new_empty((count, states, x.shape[1:].numel()), dtype=dtype)
+    kept = x.new_empty(count * states * math.prod(x.shape[1:]), dtype=dtype)
     return [x.new_empty(x.shape), *finals, *traces, kept]
 
 
