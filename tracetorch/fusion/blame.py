@@ -12,12 +12,13 @@ import torch
 
 from ..stages import Stage
 
+WIDTH = 60      # of the code that is quoted
 _PACKAGE = Path(__file__).parents[1]
 _MACHINERY = (str(Path(torch.__file__).parent), str(_PACKAGE / "fusion"), str(_PACKAGE / "pipeline.py"))
 
 
 def here() -> str:
-    """Return ", stage Adaptive, line 12 of neurons.py (`code`)" for the line that is running, "" outside a stage."""
+    """Return "stage Adaptive, line 12 of neurons.py (`code`): " for the line that is running, "" outside a stage."""
     frame, frames = sys._getframe(1), []
     while frame is not None:
         frames.append((frame, frame.f_lineno))
@@ -41,8 +42,9 @@ def _describe(frames: Iterable[tuple[FrameType, int]]) -> str:
         name = frame.f_code.co_filename
         if not line and not name.startswith(_MACHINERY):
             code = linecache.getline(name, number).strip()
-            line = f", line {number} of {Path(name).name}" + (f" (`{code}`)" if code else "")
+            code = f" (`{code[:WIDTH]}{'...' * (len(code) > WIDTH)}`)" if code else ""
+            line = f", line {number} of {Path(name).name}{code}"
         stage = frame.f_locals.get("self")
         if isinstance(stage, Stage):
-            return f", stage {type(stage).__name__}{line}"
+            return f"stage {type(stage).__name__}{line}: "
     return ""

@@ -70,8 +70,8 @@ def trace(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Trace
         first, second = (call.bodies(dtype, size) for size in SIZES)
     if first != second:
         raise CannotTrace(
-            f"{step.name}: the step computes with the size of its input, which a fused kernel does not know; "
-            "pass the number in as a parameter or an attribute instead"
+            "the step computes with the size of its input or with numbers taken from its values, which are "
+            "others in the next call; a fused step is elementwise"
         )
     return TracedStep(
         step.name, *first, states, tuple(float(step.pipeline.states[s].init) for s in states), params, free, record,
@@ -138,11 +138,11 @@ class _Flat:
                 outputs = function(*examples)
             return recorder.body(outputs)
         except (CannotTrace, Unsupported) as error:
-            raise CannotTrace(f"{self.step.name}{error}") from None
+            raise CannotTrace(str(error)) from None
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             place = where(error.__traceback__)
-            raise CannotTrace(f"{self.step.name}{place}: {type(error).__name__}: {reason}") from error
+            raise CannotTrace(f"{place}{type(error).__name__}: {reason}") from error
 
 
 class _Calls(TorchDispatchMode):
@@ -169,13 +169,13 @@ class _Calls(TorchDispatchMode):
         try:
             self.recorder.call(func, args, kwargs, out)
         except Unsupported as error:
-            raise CannotTrace(f"{here()}: {func} {error}") from None
+            raise CannotTrace(f"{here()}{func} {error}") from None
         return out
 
     def number(self, func: OpOverload, tensor: Tensor) -> float:
         """A tensor read as a Python number: only if it is the same in every call."""
         if isinstance(self.recorder.value(tensor), Name):
-            raise CannotTrace(f"{here()}: a Python branch or number depends on the values of a tensor; use torch.where")
+            raise CannotTrace(f"{here()}a Python branch or number depends on the values of a tensor; use torch.where")
         return func(tensor)
 
 
@@ -184,7 +184,7 @@ class _Escapes(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in (Tensor.numpy, Tensor.tolist, Tensor.__array__):
-            raise CannotTrace(f"{here()}: {func.__name__}() leaves torch; a fused step is torch operators only")
+            raise CannotTrace(f"{here()}{func.__name__}() leaves torch; a fused step is torch operators only")
         return func(*args, **(kwargs or {}))
 
 

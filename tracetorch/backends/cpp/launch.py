@@ -14,9 +14,9 @@ from ...fusion.trace import CannotTrace
 from ...pipeline import Step
 from . import build, ops
 from .autograd import Scan
-from .kernel import place_of
+from .kernel import SEGMENT, place_of
 from .ops import kernel_of
-from .source import TYPES
+from .source import TYPES, Wanted, backward_source, forward_source
 
 name = "cpp"
 
@@ -39,6 +39,15 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
     except CannotTrace as error:
         return str(error)
     return None
+
+
+def shown(step: Step, x: Tensor, params: dict[str, Tensor]) -> tuple[str, int]:
+    """Return the C++ made for a step, forward then backward, and how many steps lie between kept states."""
+    given = [*params.values(), *lifted(step).values()]
+    kernel = kernel_of(step, compute_dtype(x, params), (), x.dtype, tuple(p.numel() != 1 for p in given))
+    wanted = Wanted(True, (True,) * len(given))
+    both = forward_source(kernel.step, kernel.layout), backward_source(kernel.step, kernel.layout, wanted)
+    return "\n".join(both), SEGMENT
 
 
 def compute_dtype(x: Tensor, params: dict[str, Tensor]) -> torch.dtype:
