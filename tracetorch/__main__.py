@@ -33,8 +33,11 @@ def _demo(epochs: int, seed: int, picture: str) -> int:
         except ImportError:
             print(f"the demo needs {package}: pip install tracetorch[demo]", file=sys.stderr)
             return 1
+    import torch
+
     from .demo import run
 
+    torch.set_num_threads(1)  # batches this small gain little from more, and lose much where the machine is busy
     run(epochs, seed, picture)
     return 0
 
