@@ -17,7 +17,9 @@ from tracetorch.backends.triton.backend import compose
 from tracetorch.backends.triton.composition import Composition
 from tracetorch.backends.triton.loops import scan_backward, scan_forward
 from tracetorch.backends.triton.tuples import INTERPRETED
+from tracetorch.fusion.emit import Unsupported
 from tracetorch.fusion.lift import lifted
+from tracetorch.fusion.trace import CannotTrace
 from tracetorch.neuron import Neuron
 
 POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
@@ -36,21 +38,7 @@ class CompiledKernel:
 
 
 def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) -> list[CompiledKernel]:
-    """Compile a layer's Triton kernels, forward and backward, for a GPU that need not be there.
-
-    Args:
-        layer: a composed neuron.
-        arch: the architecture, such as "sm_80" (A100), "sm_90" (H100).
-        dtype: of the input and output.
-
-    Returns:
-        One record per kernel with `name`, `registers`, `spills` (bytes), `shared` (bytes) and `ptx`.
-
-    Raises:
-        TypeError: not a composed neuron.
-        ValueError: an unknown architecture or dtype.
-        RuntimeError: TRITON_INTERPRET is set; the layer can't be fused.
-    """
+    """Compile a layer's kernels; `tt.fusion.aot`."""
     if not isinstance(layer, Neuron):
         raise TypeError(f"aot: expected a composed neuron such as tt.snn.LIB(8), got {type(layer).__name__}")
     found = re.fullmatch(r"sm_(\d{2,3})", arch) if isinstance(arch, str) else None
@@ -63,9 +51,12 @@ def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) 
     target = GPUTarget("cuda", int(found[1]), 32)
     compute = layer.dtypes(torch.empty(0, dtype=dtype))[1]
     step, ranks = layer.bound_step(), {n: p.ndim for n, p in layer.constrained(compute).items()}
-    C = compose(step, compute)
+    try:
+        C = compose(step, compute)
+    except (CannotTrace, Unsupported) as error:
+        raise RuntimeError(f"aot: {error}") from None
     ranks |= {n: int(t.numel() != 1) for n, t in lifted(step).items()}
-    options = launch.constants(C, 1024, compute, tuple(ranks[n] for n in C.parameters))
+    options = launch.constants(C, 1024, compute, tuple(ranks[n] for n in C.parameters)) | {"PARTIAL": False}
     return [
         _compile(kernel, _arguments(C, dtype, compute), options, target) for kernel in (scan_forward, scan_backward)
     ]

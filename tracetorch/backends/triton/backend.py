@@ -16,7 +16,7 @@ from tracetorch.backends.triton.composition import Composition, known
 from tracetorch.backends.triton.derived import derived
 from tracetorch.backends.triton.tuples import INTERPRETED
 from tracetorch.fusion.emit import Unsupported
-from tracetorch.fusion.lift import lifted
+from tracetorch.fusion.lift import lifted, why_not_lifted
 from tracetorch.fusion.trace import CannotTrace
 from tracetorch.pipeline import Step
 
@@ -57,7 +57,7 @@ def _composition(step: Step, dtype: torch.dtype, record: tuple[str, ...]) -> Com
         return str(error)
 
 
-@torch._dynamo.assume_constant_result
+@torch.compiler.assume_constant_result
 def _while_compiling(pipeline, spike_fn, quant_fn, name, dtype, record, *scalars) -> Composition | str:
     """Run while torch.compile traces a scan; the graph holds what it returns, guarded by its arguments."""
     try:
@@ -81,8 +81,8 @@ def scan(
     """Scan through time in Triton; see `tracetorch.backends` for the arguments."""
     dtype = compute_dtype(x, params)
     C = _composition(step, dtype, record)
-    free = lifted(step) if set(C.parameters) - set(params) else {}
-    par = [params[n] if n in params else _as_parameter(free[n], dtype) for n in C.parameters]
+    given = params if set(C.parameters) <= set(params) else params | _lifted(step, dtype, x.shape[1:], dim)
+    par = [given[n] for n in C.parameters]
     start = complete(C, [states[n] for n in C.states], x, dtype)
     key = rng() if C.draws else None
     if torch.compiler.is_compiling():
@@ -101,5 +101,15 @@ def complete(C: Composition, start: list[Tensor | None], x: Tensor, dtype: torch
             for s, value in zip(start, C.init, strict=True)]  # fmt: skip
 
 
-def _as_parameter(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return (tensor.reshape(()) if tensor.numel() == 1 else tensor).to(dtype)
+def _lifted(step: Step, dtype: torch.dtype, shape: torch.Size, dim: int) -> dict[str, Tensor]:
+    """The tensors inside spike_fn and quant_fn as parameters: one number, or one for each neuron."""
+    free = lifted(step)
+    reason = why_not_lifted(free, shape[dim], dim == len(shape) - 1)
+    if reason is not None:
+        raise RuntimeError(f'{step.name}: {reason}; run it under tt.backend("eager")')
+    return {n: (t.reshape(()) if t.numel() == 1 else t).to(dtype) for n, t in free.items()}
+
+
+def code(step: Step, dtype: torch.dtype = torch.float32, record: tuple[str, ...] = ()) -> str:
+    """Return the Triton text of the stages that run a step; the loop around them is in loops.py."""
+    return compose(step, dtype, record).text

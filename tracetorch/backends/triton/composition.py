@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,15 +43,17 @@ class Composition:
 
     states, init: names and start values. parameters: names, in the order in which kernels take them.
     traces: how many values the last wire carries after the output. draws: whether random numbers are drawn.
+    text: the source of its functions.
 
     To Triton it is one opaque constant. Equal compositions print alike, and `cache_key` covers the text of every
     function inside: Triton's own key for a constant is how it prints, and a function prints as its mere name.
     """
 
     def __init__(self, name: str, wired: Iterable[Wired], init: dict[str, float], *,
-                 draws: bool = False, traces: int = 0):
+                 draws: bool = False, traces: int = 0, text: str = ""):
         wired = tuple(wired)
         self.name, self.draws, self.traces = name, draws, traces
+        self.text = text or "\n\n".join(_texts(wired))
         self.states, self.init = tuple(init), tuple(init.values())
         self.parameters = tuple(dict.fromkeys(n for stage in wired for n in stage.parameters))
         reads = [n for stage in wired for n in stage.reads]
@@ -84,12 +87,20 @@ class Composition:
         return hash(self.cache_key)
 
 
-def _sources(stages: Iterable[Wired]) -> Iterable[str]:
-    """The cache keys, which hash the text, of every kernel function in `stages`."""
+def _functions(stages: Iterable[Wired]) -> Iterable[Any]:
+    """Every kernel function in `stages`."""
     for stage in stages:
-        firing = vars(stage.conf).values() if isinstance(stage.conf, Firing) else ()
-        for function in (stage.forward, stage.backward, *firing):
-            yield getattr(function, "cache_key", "")
+        firing = list(vars(stage.conf).values())[:-1] if isinstance(stage.conf, Firing) else []
+        yield from (stage.forward, stage.backward, *firing)
+
+
+def _sources(stages: Iterable[Wired]) -> Iterable[str]:
+    """What Triton hashes of each function: its text, and that of what it calls."""
+    return (getattr(function, "cache_key", "") for function in _functions(stages))
+
+
+def _texts(stages: Iterable[Wired]) -> Iterable[str]:
+    return (inspect.getsource(function.fn).rstrip() for function in dict.fromkeys(_functions(stages)))
 
 
 def known(step: Step) -> Composition | None:

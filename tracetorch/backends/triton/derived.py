@@ -29,10 +29,12 @@ def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Composition:
 
 
 def _compose(program: TracedStep) -> Composition:
-    functions = _load(source(program))
+    text = source(program)
+    functions = _load(text)
     stage = Wired(functions["step"], functions["step_back"], program.states, program.states, program.params)
     starts = dict(zip(program.states, program.starts, strict=True))
-    return Composition(program.name, [stage], starts, draws=bool(program.draws), traces=len(program.record))
+    return Composition(program.name, [stage], starts, draws=bool(program.draws), traces=len(program.record),
+                       text=text)
 
 
 def source(program: TracedStep) -> str:

@@ -98,6 +98,11 @@ def _options(C: Composition, shape: Shape, lanes: int, x: Tensor, dtype: torch.d
     return constants(C, shape.T, dtype, tuple(p.ndim for p in par), few=few, wide=wide)
 
 
+def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Memory that a kernel is about to fill; tests fill it with NaN to see what is not."""
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
 def rows(t: Tensor) -> tuple[Tensor, int]:
     """`t` with every step contiguous, and the distance between steps."""
     if t.is_contiguous():
@@ -111,13 +116,13 @@ def forward(C: Composition, dim: int, x: Tensor, start: Sequence[Tensor] | None,
     shape, step = shape_of(x, dim), x.shape[1:]
     x, stride = rows(x)
     options = _options(C, shape, shape.size, x, dtype, par)
-    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    final = [torch.empty(step, dtype=dtype, device=x.device) for _ in C.states]
-    traces = [torch.empty(x.shape, dtype=dtype, device=x.device) for _ in range(C.traces)]
+    y = new(x.shape, x.dtype, x.device)
+    final = [new(step, dtype, x.device) for _ in C.states]
+    traces = [new(x.shape, dtype, x.device) for _ in range(C.traces)]
     saved = None
     if save:
         count = checkpoints(shape.T, options["STEPS"])
-        saved = torch.empty((count, len(C.states), shape.size), dtype=dtype, device=x.device)
+        saved = new((count, len(C.states), shape.size), dtype, x.device)
     if shape.size:
         with _on(x.device):
             scan_forward[(triton.cdiv(shape.size, options["BLOCK"]),)](
@@ -136,9 +141,10 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
     x, x_stride = rows(x)
     gy, gy_stride = (None, 0) if gy is None else rows(gy)
     options = _options(C, shape, lanes, x, dtype, par)
-    gx = torch.empty(x.shape, dtype=x.dtype, device=x.device) if needs[0] else None
-    gstart = [torch.empty(step, dtype=dtype, device=x.device) for _ in C.states] if needs[1] else None
-    sums = torch.empty((len(par), lanes), dtype=dtype, device=x.device) if needs[2] else None
+    options["PARTIAL"] = bool(shape.size and shape.size % lanes)
+    gx = new(x.shape, x.dtype, x.device) if needs[0] else None
+    gstart = [new(step, dtype, x.device) for _ in C.states] if needs[1] else None
+    sums = new((len(par), lanes), dtype, x.device) if needs[2] else None
     if shape.size:
         with _on(x.device):
             scan_backward[(triton.cdiv(lanes, options["BLOCK"]),)](
@@ -146,7 +152,9 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
                 _all_or_none(gtraces, x.shape, saved), tuple(par), rng, gx, gstart and tuple(gstart), sums,
                 shape.T, shape.size, shape.N, shape.inner, x_stride, gy_stride, lanes, **options,
             )  # fmt: skip
-    if sums is not None:
+    if sums is not None and not shape.size:
+        sums = sums.new_zeros((len(par), shape.N))
+    elif sums is not None:
         sums = sums.view(len(par), -1, shape.N, shape.inner).sum((1, 3))
     return gx, gstart, sums
 

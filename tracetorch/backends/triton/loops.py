@@ -13,7 +13,7 @@ which stay in registers. Nothing else is kept, and a lane never reads what anoth
 import triton
 import triton.language as tl
 
-from tracetorch.backends.triton.tuples import add, get, pick, total
+from tracetorch.backends.triton.tuples import add, get, pick, total, where_each
 
 
 @triton.jit
@@ -157,7 +157,8 @@ def segment_forward(rows, state, par, rng, y, traces, t, S, lane, mask,
 
 @triton.jit
 def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
-                     C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr):
+                     C: tl.constexpr, RANDOM: tl.constexpr, PARTIAL: tl.constexpr, BLOCK: tl.constexpr,
+                     COMPUTE: tl.constexpr):
     """Recompute the states of a segment from its first, then walk it backwards."""
     n: tl.constexpr = len(rows)
     states = (state,)
@@ -169,6 +170,8 @@ def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t,
         gvalue, gstate, guse = step_backward(
             (grows[k],) + gtrace, gstate, rows[k], states[k], par, key(rng, t + k, RANDOM), C
         )
+        if PARTIAL:
+            guse = where_each(mask, guse)
         gpar = add(gpar, guse)
         if gx is not None:
             tl.store(gx + (t + k) * S + lane, gvalue.to(gx.dtype.element_ty), mask=mask)
@@ -211,8 +214,11 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
                   x_stride, gy_stride, lanes,
                   C: tl.constexpr, RANKS: tl.constexpr,
                   RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
-                  BLOCK: tl.constexpr, AHEAD: tl.constexpr):
-    """The cotangents of all T steps of BLOCK lanes; `lanes`, a multiple of inner*N, of the S elements at a time."""
+                  BLOCK: tl.constexpr, AHEAD: tl.constexpr, PARTIAL: tl.constexpr):
+    """The cotangents of all T steps of BLOCK lanes; `lanes`, a multiple of inner*N, of the S elements at a time.
+
+    PARTIAL: the last time they are fewer. Then what a lane beyond them computes must not count, NaN that it may be.
+    """
     T = tl.full((), 0, tl.int32) + T
     S = tl.full((), 0, tl.int64) + S
     x_stride = tl.full((), 0, tl.int64) + x_stride
@@ -233,7 +239,7 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
             row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE)
             grow = load_rows(gy, t, gy_stride, lane, mask, 1, COMPUTE)
             gstate, sums = segment_backward(state, row, grow, gtraces, gstate, sums, par, key0, gx, t, S,
-                                             lane, mask, C, RANDOM, BLOCK, COMPUTE)
+                                             lane, mask, C, RANDOM, PARTIAL, BLOCK, COMPUTE)
         last = (segments - 1) * STEPS
         if AHEAD:
             present = tl.where(segments > 0, mask, False)
@@ -250,7 +256,7 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
                 grows = load_rows(gy, t, gy_stride, lane, mask, STEPS, COMPUTE)
             state = restore(saved, segments - 1 - i, S, lane, begin, mask)
             gstate, sums = segment_backward(state, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
-                                            lane, mask, C, RANDOM, BLOCK, COMPUTE)
+                                            lane, mask, C, RANDOM, PARTIAL, BLOCK, COMPUTE)
             if AHEAD:
                 rows, grows = ahead, gahead
         store_each(gstart, lane, gstate, mask)

@@ -54,3 +54,12 @@ def add_each(a, value):
     for j in tl.static_range(len(a)):
         out = out + (a[j] + value,)
     return out
+
+
+@triton.jit
+def where_each(mask, a):
+    """(where(mask, a[0], 0), ...)"""
+    out = ()
+    for j in tl.static_range(len(a)):
+        out = out + (tl.where(mask, a[j], 0.0),)
+    return out
