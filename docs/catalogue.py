@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pictures
-import torch
 
 import tracetorch as tt
 from tracetorch import plot
-from tracetorch.backends.cpp.source import Layout, forward_source
-from tracetorch.fusion.program import traced
 
 SECTIONS = ("Args", "Parameters", "Attributes", "Returns", "Raises", "Example", "States")
 FAMILIES = {
@@ -211,9 +208,8 @@ def _neuron(name: str) -> str:
 
 
 def generated_code() -> str:
-    """Return the body that the C++ backend generates for LIB."""
-    step = traced(tt.snn.LIB(1).bound_step(), torch.float32)
-    text = forward_source(step, Layout(torch.float32, (True,) * len(step.params)))
+    """Return the loop over neurons that the C++ backend generates for a forward step of LIB."""
+    text = tt.explain(tt.snn.LIB(1)).layers[0].source
     body = text[text.index("    LANES(w)"):text.index("};\n}  // namespace")]
     return textwrap.dedent(body.rstrip().removesuffix("}").rstrip()) + "\n"
 

@@ -3,6 +3,7 @@
 from . import functional, snn
 from .backends import backend
 from .compose import compose
+from .fusion.explain import explain
 from .layer import Layer
 from .model import Model, TTcompile, TTdecompile, detach_states, load_states, save_states, zero_states
 from .scan import scan
@@ -31,7 +32,7 @@ from .stages import (
 __version__ = "1.0.0.dev0"
 
 __all__ = [
-    "compose", "scan", "backend", "snn", "functional", "Layer", "Model",
+    "compose", "scan", "backend", "explain", "snn", "functional", "Layer", "Model",
     "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
     "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Adaptive", "Binary", "Ternary", "Refractory",
     "RelativeRefractory", "Reset", "Scaled",
