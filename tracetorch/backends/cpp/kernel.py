@@ -72,7 +72,7 @@ class Kernel:
         step = self.step
         gx = torch.empty(x.shape, dtype=self.layout.io) if wanted.x else None
         gstarts = [torch.empty(x.shape[1:], dtype=step.dtype) if want else None for want in wanted_starts]
-        order, gparams = wanted.of(self.layout), self._gradients(wanted, place.neurons)
+        order, gparams = wanted.of(self.layout), self._gradients(wanted, place.neurons, place.size)
         if wanted not in self._backward:
             self._backward[wanted] = _function(backward_source(step, self.layout, wanted), "backward")
         x, gy = rows(x), None if gy is None else rows(gy)
@@ -88,13 +88,13 @@ class Kernel:
         )  # fmt: skip
         return gx, gstarts, gparams
 
-    def _gradients(self, wanted: Wanted, neurons: int) -> list[Tensor | None]:
-        """Room for the gradients of the parameters, as slices of one tensor for each shape."""
-        vectors = self.layout.vectors
+    def _gradients(self, wanted: Wanted, neurons: int, size: int) -> list[Tensor | None]:
+        """Room for the gradients of the parameters, as slices of one tensor for each shape; zeros where nothing runs."""
+        vectors, make = self.layout.vectors, torch.empty if size else torch.zeros
         count = sum(want and vector for want, vector in zip(wanted.params, vectors, strict=True))
         slices = {
-            True: iter(torch.empty((count, neurons), dtype=self.step.dtype).unbind()),
-            False: iter(torch.empty((sum(wanted.params) - count,), dtype=self.step.dtype).unbind()),
+            True: iter(make((count, neurons), dtype=self.step.dtype).unbind()),
+            False: iter(make((sum(wanted.params) - count,), dtype=self.step.dtype).unbind()),
         }
         return [next(slices[v]) if want else None for want, v in zip(wanted.params, vectors, strict=True)]
 
@@ -145,6 +145,8 @@ def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:
 
 def _call(function, place: Place, x: Tensor, kept: Tensor | None, ends: tuple, *rest: list[int]) -> None:
     """Pass what loop.h calls the arguments: numbers and addresses in one array."""
+    if not place.size:
+        return
     steps, outer, neurons, inner, seed, position = place
     values = [
         torch.get_num_threads(), steps, outer, neurons, inner, SEGMENT, x.data_ptr(), x.stride(0), _address(kept),
