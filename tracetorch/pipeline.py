@@ -86,8 +86,8 @@ class Part:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._prefix and name in self._names._states:
-            raise MissingName(f"`{name}` is one state for both parts of a pair: declare it with tt.State(split=True) to "
-                              f"have one for each branch, or assign `s.{name}` once")
+            raise MissingName(f"`{name}` is one state for both parts of a pair: declare it with "
+                              f"tt.State(split=True) to have one for each branch, or assign `s.{name}` once")
         setattr(self._names, self._prefix + name, value)
 
 

@@ -118,7 +118,8 @@ def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], reco
         left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
         start[LEFT] = left.expand(x.shape[1:]).contiguous()
     chosen = backends.select(step, x, params, record)
-    y, new, traces = chosen.scan(step, x if x.dtype == out else x.to(out), start, params, dim=dim, rng=rng, record=record)
+    x = x if x.dtype == out else x.to(out)
+    y, new, traces = chosen.scan(step, x, start, params, dim=dim, rng=rng, record=record)
     new.pop(LEFT, None)
     if key is not None:
         new["rng"] = torch.stack([key[0], key[1] + len(x)])
