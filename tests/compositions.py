@@ -140,9 +140,7 @@ def gradients(layer, y, *leaves):
     values = [y, *states(layer).values()]
     weights = [inputs(*v.shape, seed=i, dtype=v.dtype) for i, v in enumerate(values)]
     loss = sum((v * w).sum() for v, w in zip(values, weights, strict=True))
-    wanted = [*leaves, *layer.parameters()]
-    found = torch.autograd.grad(loss, wanted, allow_unused=True)
-    return [torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)]
+    return list(torch.autograd.grad(loss, [*leaves, *layer.parameters()], materialize_grads=True))
 
 
 def assert_close(got, want, error=None):

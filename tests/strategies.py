@@ -35,7 +35,8 @@ def _random_kinds(count):
     draw = random.Random(4)
     found = {}
     while len(found) < count:
-        traits = draw.sample(STAGES, draw.randint(0, 5))
+        traits = draw.sample(STAGES, draw.randint(0, 4)) + draw.sample([tt.Dual, tt.Binary, tt.Ternary], draw.randint(0, 2))
+        traits = list(dict.fromkeys(traits))
         traits = [tt.Reset(draw.choice(["subtract", "zero", "none"])) if t is tt.Reset else t for t in traits]
         try:
             composition = Composition(tt.compose(*traits))
@@ -48,7 +49,7 @@ def _random_kinds(count):
     return list(found.values())
 
 
-KINDS = _random_kinds(32)
+KINDS = _random_kinds(24)
 """Shared by every property."""
 
 

@@ -22,6 +22,7 @@ from tests.compositions import (
     states,
     stepped,
 )
+from tests.conftest import BACKENDS
 
 SHAPES = {
     "no batch": ((3,), -1, 3),
@@ -34,8 +35,11 @@ SHAPES = {
 }
 
 
-def over(compositions):
-    return pytest.mark.parametrize("composition", compositions, ids=name_of)
+def over(compositions, fused=EXTREMES):
+    """Run a test over compositions; on a backend that has to compile each of them only over those in `fused`."""
+    pairs = [(backend, c) for backend in BACKENDS for c in compositions if backend == "eager" or c in fused]
+    ids = [f"{backend}-{name_of(c)}" for backend, c in pairs]
+    return pytest.mark.parametrize("backend, composition", pairs, indirect=["backend"], ids=ids)
 
 
 def detached(composition):
@@ -43,7 +47,7 @@ def detached(composition):
     return any(isinstance(stage, tt.Reset) and stage.detach for stage in composition.cls.stages)
 
 
-every, extremes, smallest = over(COMPOSITIONS), over(EXTREMES), over(SMALLEST)
+every, extremes, smallest = over(COMPOSITIONS), over(EXTREMES), over(SMALLEST, fused=SMALLEST[::3])
 predictable = over([c for c in COMPOSITIONS if not c.random])
 differentiable = over([c for c in COMPOSITIONS if not c.random and not detached(c)])
 firing = over([c for c in COMPOSITIONS if c.fires])
@@ -211,7 +215,7 @@ def test_compiled_layers_compute_the_same_and_come_back(composition):
     assert all(p.requires_grad for p in layer.parameters())
 
 
-@extremes
+@over(EXTREMES, fused=SMALLEST)
 def test_training_reduces_a_loss(composition):
     """A layer learns the output of another one with other parameters."""
     x = inputs(8, 64, 3)

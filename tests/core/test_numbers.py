@@ -29,7 +29,7 @@ EXAMPLES = {
     "LIB threshold": (fires(tt.Binary, threshold=0.5), [0.8, 0.2], [1, 0], {"mem": 0.35}),
     "LIB no bias": (fires(tt.Binary(biased=False)), [0.8, 0.8, 0.8], [0, 1, 0], {"mem": 0.9}),
     "LIT": (fires(tt.Ternary, neg_threshold=2.0), [1.5, -3, -1.5], [1, -1, 0], {"mem": -1.875}),
-    "LIT bias": (fires(tt.Ternary, bias=0.4), [0.8, -2.6], [1, -1], {"mem": -1.7}),
+    "LIT bias": (fires(tt.Ternary, bias=0.4), [0.8, -1.1, -0.9], [1, 0, -1], {"mem": -0.5}),
     "LITS": (fires(tt.Scaled, neg_threshold=2.0, pos_scale=3.0, neg_scale=0.5), [1.5, -3, -1.5], [3, -0.5, 0],
              {"mem": -1.875}),
     "LIBS": (fires(tt.Binary, tt.Scaled, scale=0.25), [1.5, 0.5], [0.25, 0], {"mem": 0.75}),
@@ -47,6 +47,7 @@ EXAMPLES = {
     "Adaptive, ternary": (fires(tt.Ternary, tt.Adaptive, kappa=0.5), [-1.5, 0.9], [-1, 1],
                           # adapt -1 lowers the threshold to 0.5, which is what the reset takes: -0.25 + 0.9 - 0.5
                           {"mem": 0.15, "adapt": 0.5}),
+    "Adaptive sees unscaled spikes": (fires(tt.Scaled, tt.Adaptive, pos_scale=3.0), [1.5], [3], {"adapt": 1}),
     "Refractory": (fires(tt.Binary, tt.Refractory(2)), [1.5, 1.5, 1.5, 1.5], [1, 0, 0, 1], {"mem": 1.6875, "rest": 2}),
     "Refractory, ternary": (fires(tt.Ternary, tt.Refractory(1)), [1.5, -3, -1], [1, 0, -1],
                             {"mem": -1.375, "rest": 1}),

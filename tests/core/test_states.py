@@ -256,6 +256,10 @@ def test_a_tensor_argument_sets_its_rank_and_is_not_shared():
     assert layer.raw_beta.shape == (3,) and layer.raw_threshold.shape == ()
     given.fill_(0.25)
     assert layer.beta.tolist() == pytest.approx([0.5] * 3)
+    scale = torch.full((3,), 0.5, dtype=torch.float64)      # raw and value are the same here
+    layer = snn.LITS(3, pos_scale=scale)
+    scale.fill_(0.25)
+    assert layer.pos_scale.tolist() == [0.5] * 3
 
 
 def test_learn_flags_make_parameters_or_buffers():
