@@ -35,8 +35,8 @@ def _random_kinds(count):
     draw = random.Random(4)
     found = {}
     while len(found) < count:
-        traits = draw.sample(STAGES, draw.randint(0, 4)) + draw.sample([tt.Dual, tt.Binary, tt.Ternary], draw.randint(0, 2))
-        traits = list(dict.fromkeys(traits))
+        usual = draw.sample([tt.Dual, tt.Binary, tt.Ternary], draw.randint(0, 2))
+        traits = list(dict.fromkeys(draw.sample(STAGES, draw.randint(0, 4)) + usual))
         traits = [tt.Reset(draw.choice(["subtract", "zero", "none"])) if t is tt.Reset else t for t in traits]
         try:
             composition = Composition(tt.compose(*traits))
