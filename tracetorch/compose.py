@@ -94,6 +94,9 @@ def _ordered(traits: tuple) -> tuple[Stage, ...]:
     if "fire" not in places and any(isinstance(stage, Scaled) for stage in stages):
         stages.append(Ternary())
         places.append("fire")
+    if "reset" in places and "fire" not in places:
+        raise ValueError(f"tt.compose: {stages[places.index('reset')]!r} needs spikes to reset by: add tt.Binary or "
+                         "tt.Ternary, or leave it out")
     if "membrane" not in places:
         stages.append(Leaky())
     if "fire" in places and "reset" not in places:
