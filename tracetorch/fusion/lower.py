@@ -78,7 +78,8 @@ class Recorder:
         name, in_place = _operator(func)
         if not isinstance(out, Tensor) or tuple(out.shape) not in ((), (1,), (self.size,)):
             raise Unsupported("is not elementwise: it changes the shape")
-        if out.is_complex() or (out.is_floating_point() and out.dtype != self.dtype and out.ndim):
+        exact = name == "_to_copy" and not args[0].is_floating_point()
+        if out.is_complex() or (out.is_floating_point() and out.dtype != self.dtype and out.ndim and not exact):
             raise Unsupported(f"computes in {out.dtype} inside a step of {self.dtype}")
         if name in _ALIASES and not in_place:
             self.value(args[0])
@@ -224,6 +225,13 @@ class Recorder:
     def lower_tanh_backward(self, grad, y, *, out):
         y = self.value(y)
         return self.op("mul", self.value(grad), self.op("sub", 1.0, self.op("mul", y, y)))
+
+    def lower_hardshrink_backward(self, grad, a, lambd, *, out):
+        value = self.value(a)
+        inside = self.op("and", self.op("ge", value, -float(lambd)), self.op("le", value, float(lambd)))
+        return self.op("where", inside, 0.0, self.value(grad))
+
+    lower_softshrink_backward = lower_hardshrink_backward
 
     def lower_clamp(self, a, min=None, max=None, *, out):
         value = self.value(a)
