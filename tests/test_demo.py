@@ -48,6 +48,25 @@ def test_the_demo_composes_its_second_neuron_from_its_own_trait():
     assert issubclass(type(model[1]), tt.snn.LIB)
 
 
+def test_stepping_and_scanning_the_demo_network_agree():
+    from tracetorch.demo.digits import network, scanned, stepped
+
+    model, images = network(), torch.rand(5, 8, 8)
+    torch.testing.assert_close(stepped(model, images), scanned(model, images))
+
+
+def test_the_picture_shows_one_image_after_another():
+    from tracetorch.demo.digits import network, over_time
+    from tracetorch.demo.picture import hidden_activity
+
+    model, x = network(), over_time(torch.rand(3, 8, 8))
+    spikes, recorded = hidden_activity(model, x)
+    assert spikes.shape == recorded["potential"].shape == (3 * 24, 128)
+    alone, _ = hidden_activity(model, x[:, 1:2])
+    assert torch.equal(spikes[24:48], alone)
+    assert spikes.sum() > 0
+
+
 @pytest.mark.parametrize("package", ["sklearn", "matplotlib", "tqdm"])
 def test_a_missing_extra_is_named_in_one_line(package, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)
