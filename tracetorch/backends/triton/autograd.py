@@ -42,17 +42,17 @@ class Scan(torch.autograd.Function):
             gpar = None if sums is None else launch.per_parameter(sums, par)
         grads = (gx, *(gstart or [None] * count), *(gpar or [None] * len(par)))
         if torch.is_grad_enabled():
-            grads = _Once.apply(C.name, *grads)
+            grads = _Once.apply(C.name, len(grads), *grads, gy, x, *tensors)
         return None, None, None, None, *grads
 
 
 class _Once(torch.autograd.Function):
-    """Gradients that cannot be differentiated again, and say so when it is tried."""
+    """`_Once.apply(name, n, *n gradients, *what they depend on)`: gradients that say so when differentiated again."""
 
     @staticmethod
-    def forward(ctx, name: str, *grads: Tensor | None):
+    def forward(ctx, name: str, count: int, *tensors: Tensor | None):
         ctx.name = name
-        return grads
+        return tensors[:count]
 
     @staticmethod
     def backward(ctx, *grads):

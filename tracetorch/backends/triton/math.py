@@ -101,7 +101,7 @@ def fmax(a, b):
 
 @triton.jit
 def fmod(a, b):
-    """a - b*trunc(a/b), exact where the quotient is below 2**23."""
+    """a - b*trunc(a/b), exact where the quotient is below 2**23 (float64: 2**52)."""
     size, step = tl.abs(a), tl.abs(b)
     rest = tl.fma(-tl.floor(divide(size, step)), step, size)
     rest = tl.where(rest < 0, rest + step, rest)
@@ -288,10 +288,13 @@ def tan(x):
 @triton.jit
 def pow(x, y):
     """exp(y*log|x|), computed in float64, and the signs and limits of IEEE 754."""
-    whole, odd = y == tl.floor(y), (0.5 * y) != tl.floor(0.5 * y)
-    power = tl.exp(y.to(tl.float64) * tl.log(tl.abs(x).to(tl.float64))).to(x.dtype)
-    power = tl.where(x < 0, tl.where(whole, tl.where(odd, -power, power), float("nan")), power)
-    return tl.where((y == 0) | (x == 1), 1.0, tl.where((x != x) | (y != y), x + y, power))
+    size = tl.abs(x)
+    odd = (y == tl.floor(y)) & ((0.5 * y) != tl.floor(0.5 * y))
+    power = tl.exp(y.to(tl.float64) * tl.log(size.to(tl.float64))).to(x.dtype)
+    power = tl.where((y == 0) | (size == 1), 1.0, power)
+    power = tl.where(odd, copysign(power, x), power)
+    power = tl.where((x < 0) & (size < float("inf")) & (y != tl.floor(y)), float("nan"), power)
+    return tl.where((x == 1) | (y == 0), 1.0, tl.where((x != x) | (y != y), x + y, power))
 
 
 @triton.jit
