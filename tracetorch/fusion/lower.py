@@ -26,7 +26,8 @@ _RANDOM = frozenset(
     ("rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "bernoulli", "uniform", "normal",
      "exponential", "multinomial", "dropout", "native_dropout")
 )
-_FULL = {"zeros": 0, "zeros_like": 0, "new_zeros": 0, "zero": 0, "ones": 1, "ones_like": 1, "new_ones": 1}
+_FULL = dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero", "empty", "empty_like", "new_empty"), 0)
+_FULL |= dict.fromkeys(("ones", "ones_like", "new_ones"), 1)
 _FILLED = {"scalar_tensor": 0, "full": 1, "full_like": 1, "new_full": 2, "fill": 1}  # position of the value
 _FRESH = frozenset(("lift_fresh", "lift_fresh_copy", "lift"))
 
