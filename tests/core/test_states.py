@@ -1,4 +1,4 @@
-"""States over a layer's life: created, moved, saved, loaded, detached, zeroed; dtypes, random numbers."""
+"""States over a layer's life: created, saved, loaded, detached, zeroed, copied; TTcompile."""
 
 import copy
 import gc
@@ -12,7 +12,6 @@ from torch import nn
 import tracetorch as tt
 from tests.compositions import assert_close, inputs, stepped
 from tests.traits.depression import Depression
-from tests.traits.noise import Noise
 from tracetorch import snn
 
 X = inputs(6, 2, 3).float()
@@ -196,120 +195,6 @@ def test_a_layer_is_its_own_module():
     assert list(layer.save_states()) == list(tt.save_states(layer)) == ["mem"]
 
 
-# -- moved and cast --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("move", [lambda m: m.to(torch.float64), lambda m: m.double(),
-                                  lambda m: m.to("cpu", torch.float64)], ids=["to", "double", "to device and dtype"])
-def test_states_move_with_the_layer(move):
-    net = Net()
-    net(X[0])
-    want = net.save_states()
-    move(net)
-    assert all(s.dtype == torch.float64 for s in net.save_states().values())
-    assert_close({k: v.float() for k, v in net.save_states().items()}, want, 0.0)
-    assert net(X[1].double()).dtype == torch.float64
-
-
-def test_states_move_to_a_device():
-    layer = tt.compose(tt.Binary, Noise)(3)
-    layer(X[0])
-    layer.to("meta")
-    assert layer.mem.device.type == layer.rng.device.type == "meta"
-    assert layer.rng.dtype == torch.int64
-    assert layer(X[1].to("meta")).shape == (2, 3)
-
-
-def test_meta_layers_give_shapes_without_numbers():
-    layer = snn.SLIB(3, device="meta")
-    assert all(p.is_meta for p in layer.parameters())
-    assert layer(X[0].to("meta")).shape == (2, 3) and layer.mem.is_meta
-
-
-def test_a_layer_cast_to_low_precision_goes_on():
-    layer = snn.LIB(3)
-    layer(X[0])
-    layer.bfloat16()
-    assert layer.mem.dtype == torch.bfloat16
-    y = layer(X[1].bfloat16())
-    assert y.dtype == torch.bfloat16 and layer.mem.dtype == torch.float32
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_the_promoted_dtype_does_not_depend_on_rank(rank):
-    layer = snn.LI(3, beta_rank=rank, dtype=torch.float64)
-    y = layer(X[0])
-    assert y.dtype == layer.mem.dtype == torch.float64
-    assert snn.LI(3, beta=torch.tensor(0.5, dtype=torch.float64))(X[0]).dtype == torch.float64
-
-
-def test_tensor_arguments_keep_their_dtype_and_numbers_take_the_default():
-    layer = snn.LIB(3, beta=torch.full((3,), 0.5, dtype=torch.float64), threshold=torch.tensor(1.0).half())
-    assert [layer.raw_beta.dtype, layer.raw_threshold.dtype, layer.raw_bias.dtype] == [
-        torch.float64, torch.float16, torch.float32]
-    assert all(p.dtype == torch.bfloat16 for p in snn.LIB(3, beta=layer.beta, dtype=torch.bfloat16).parameters())
-
-
-def test_a_tensor_argument_sets_its_rank_and_is_not_shared():
-    given = torch.full((3,), 0.5)
-    layer = snn.LIB(3, beta=given, beta_rank=0, threshold=torch.tensor(2.0), threshold_rank=1)
-    assert layer.raw_beta.shape == (3,) and layer.raw_threshold.shape == ()
-    given.fill_(0.25)
-    assert layer.beta.tolist() == pytest.approx([0.5] * 3)
-    scale = torch.full((3,), 0.5, dtype=torch.float64)      # raw and value are the same here
-    layer = snn.LITS(3, pos_scale=scale)
-    scale.fill_(0.25)
-    assert layer.pos_scale.tolist() == [0.5] * 3
-
-
-def test_learn_flags_make_parameters_or_buffers():
-    layer = snn.LIB(3, learn_beta=False)
-    assert set(dict(layer.named_parameters())) == {"raw_threshold", "raw_bias"}
-    assert set(dict(layer.named_buffers())) == {"raw_beta"}
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_gives_the_dtype_of_the_input(dtype, backend):
-    model = nn.Sequential(nn.Linear(3, 3), snn.LIB(3))
-    with torch.autocast("cpu", dtype=dtype), tt.backend(backend):
-        y = tt.scan(model, X)
-        assert y.dtype == dtype and model[1].mem.dtype == torch.float32
-        assert model(X[0]).dtype == dtype
-    y.sum().backward()
-    assert all(p.grad.dtype == torch.float32 for p in model.parameters())
-    assert model(X[0]).dtype == torch.float32
-
-
-# -- inference, then training ----------------------------------------------------------
-
-
-def test_states_born_in_inference_mode_do_not_break_training(backend):
-    net, x = Net(), X.clone().requires_grad_()
-    with tt.backend(backend):
-        with torch.inference_mode():
-            warm = tt.scan(net, X)
-        assert warm.is_inference()
-        net(x[0]).sum().backward()
-        net.zero_grad()
-        net.zero_states()
-        with torch.inference_mode():
-            net(X[0])
-        tt.scan(net, x).sum().backward()
-    assert all(p.grad is not None and p.grad.any() for p in net.between.parameters())
-
-
-def test_no_grad_gives_the_same_numbers(backend):
-    with tt.backend(backend):
-        want = tt.scan(snn.SLIB(3), X)
-        with torch.no_grad():
-            got = tt.scan(snn.SLIB(3), X)
-        with torch.inference_mode():
-            inferred = tt.scan(snn.SLIB(3), X)
-    assert not got.requires_grad
-    assert_close(got, want, 0.0)
-    assert_close(inferred.clone(), want, 0.0)
-
-
 # -- copies ----------------------------------------------------------------------------
 
 
@@ -379,93 +264,3 @@ def test_a_compiled_layer_may_be_edited_moved_and_pickled():
     assert layer.beta.dtype == torch.float64
     layer.TTdecompile()
     assert layer.beta.tolist() == pytest.approx([0.25] * 3)
-
-
-# -- random numbers --------------------------------------------------------------------
-
-
-def noisy(**options):
-    return snn.LIB(3, quant_fn=tt.functional.probabilistic_ste(), **options)
-
-
-def seeded(how, layer=None):
-    torch.manual_seed(11)
-    return how(noisy() if layer is None else layer)
-
-
-WAYS = {
-    "stepped": lambda layer: stepped(layer, X),
-    "scanned": lambda layer: tt.scan(layer, X),
-    "in two scans": lambda layer: torch.cat([tt.scan(layer, X[:2]), tt.scan(layer, X[2:])]),
-    "a step, then a scan": lambda layer: torch.cat([layer(X[0])[None], tt.scan(layer, X[1:])]),
-}
-
-
-def saved_between(layer):
-    first, other = tt.scan(layer, X[:3]), noisy()
-    other.load_states(layer.save_states())
-    torch.manual_seed(0)
-    return torch.cat([first, tt.scan(other, X[3:])])
-
-
-def copied_between(layer):
-    first = tt.scan(layer, X[:3])
-    return torch.cat([first, tt.scan(copy.deepcopy(layer), X[3:])])
-
-
-@pytest.mark.parametrize("way", [*WAYS.values(), saved_between, copied_between],
-                         ids=[*WAYS, "saved and loaded", "copied"])
-def test_random_layers_repeat_by_the_seed(way, backend):
-    with tt.backend(backend):
-        want = seeded(WAYS["stepped"])
-        assert set(want.unique().tolist()) - {0.0}
-        assert_close(seeded(way), want, 1e-6)
-
-
-def test_random_numbers_differ_between_seeds_layers_steps_neurons_and_runs():
-    x = torch.full((40, 2, 3), 0.1)
-    layer = snn.LIB(3, threshold=0.1, quant_fn=tt.functional.probabilistic_ste())
-    one = tt.scan(layer, x)
-    assert not torch.equal(one, tt.scan(layer, x))
-    layer.zero_states()
-    again = tt.scan(layer, x)
-    assert not torch.equal(one, again)                                          # new random numbers after zeroing
-    fired = one != 0
-    assert not torch.equal(fired[:, 0], fired[:, 1]) and not torch.equal(fired[..., 0], fired[..., 1])
-
-
-def test_layers_that_draw_nothing_leave_the_generator_alone():
-    layer = snn.LIB(3)
-    before = torch.get_rng_state()
-    tt.scan(layer, X)
-    assert torch.equal(torch.get_rng_state(), before) and layer.rng is None
-    assert list(layer.save_states()) == ["mem"]
-
-
-def test_random_state_is_saved_but_not_in_the_state_dict():
-    layer = noisy()
-    tt.scan(layer, X)
-    assert layer.rng.dtype == torch.int64 and layer.rng[1] == len(X)
-    assert "rng" in layer.save_states() and not any("rng" in name for name in layer.state_dict())
-    layer.zero_states()
-    assert layer.rng is None
-
-
-def test_loading_states_without_random_numbers_starts_new_ones():
-    layer = noisy()
-    layer(X[0])
-    layer.load_states({"mem": torch.zeros(2, 3)})
-    assert layer.rng is None
-
-
-def test_random_layers_repeat_inside_a_model(backend):
-    def model():
-        torch.manual_seed(3)
-        return nn.Sequential(nn.Linear(3, 3), noisy(), nn.Linear(3, 3), noisy())
-
-    one, other = model(), model()
-    with tt.backend(backend):
-        torch.manual_seed(5)
-        want = stepped(one, X)
-        torch.manual_seed(5)
-        assert_close(tt.scan(other, X), want, 1e-5)
