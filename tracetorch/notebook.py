@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ROW = "display:flex;flex-wrap:wrap;align-items:stretch;gap:4px;font-size:90%"
-_BOX = "border:1px solid currentColor;border-radius:6px;padding:6px 10px;max-width:22em;overflow-x:auto"
+_BOX = "border:1px solid currentColor;border-radius:6px;padding:6px 10px;max-width:28em;overflow-x:auto"
+_PRE = "margin:4px 0;font-size:90%;background:none;white-space:pre;word-break:normal"
 _END = "align-self:center;opacity:.75"
 _ARROW = f'<div style="{_END}">&rarr;</div>'
 
@@ -44,12 +46,12 @@ def diagram(cls: Any, layer: Any = None) -> str:
 
 
 def _box(stage: Stage, pipeline: Any, layer: Any) -> str:
-    formula = escape(recurrence(stage))
+    formula = escape(re.sub(r" {6,}", "\n", recurrence(stage)))      # a line each: boxes are narrow
     rows = [f"<div>{_parameter(name, declared, layer)}</div>" for name, declared in pipeline.parameters.items()
             if declared in stage.parameters().values()]
     rows += [f"<div>{_state(name, layer)}</div>" for name, declared in pipeline.states.items()
              if declared in stage.states().values()]
-    code = f"<pre style='margin:4px 0;font-size:90%;background:none'>{formula}</pre>" if formula else ""
+    code = f"<pre style='{_PRE}'>{formula}</pre>" if formula else ""
     return f"<div style='{_BOX}'><b>{escape(stage.label)}</b>{code}{''.join(rows)}</div>"
 
 
