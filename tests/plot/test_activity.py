@@ -129,6 +129,13 @@ def test_rates_leaves_the_model_as_it_was(ax):
     assert not model[1]._forward_hooks
 
 
+def test_rates_starts_from_fresh_states(ax):
+    layer = tt.snn.LIB(1, quant_fn=HARD, threshold=0.6)
+    layer.mem = torch.full((1,), 100.0)
+    ttplot.rates(layer, torch.zeros(4, 1), ax)
+    assert ax.get_yticklabels()[0].get_text() == "LIB\n1 neurons, 100% silent"
+
+
 def test_rates_counts_neurons_along_their_dimension(ax):
     layer = tt.snn.LIB(3, dim=-2, quant_fn=HARD, threshold=torch.tensor([0.5, 1e3, 0.5]))
     ttplot.rates(layer, torch.ones(4, 2, 3, 5), ax)

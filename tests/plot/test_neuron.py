@@ -33,6 +33,7 @@ def test_response_shows_input_membrane_and_output():
     drawn = axes[1, 0].lines[0].get_ydata()
     np.testing.assert_allclose(drawn, membrane, atol=1e-6)
     assert axes[1, 0].lines[1].get_ydata()[0] == pytest.approx(1.0)
+    assert axes[1, 2].lines[0].get_ydata()[0] == -1  # the ramp starts afresh
 
 
 def test_response_draws_spikes_of_both_signs():
