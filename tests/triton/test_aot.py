@@ -1,4 +1,4 @@
-"""Kernels compiled for GPUs that are not there: no register spills, no shared memory, the same cache key for the same code."""
+"""Kernels compiled for GPUs that are not there: no register spills, no shared memory, no contraction."""
 
 import pytest
 import torch
@@ -72,5 +72,5 @@ def test_errors_name_what_is_wrong(name):
 def test_refuses_what_cannot_be_fused():
     if triton.knobs.runtime.interpret:
         pytest.skip("TRITON_INTERPRET is set, and Triton compiles nothing")
-    with pytest.raises(RuntimeError, match="aot: .*line .* of test_aot.py.*sum"):
+    with pytest.raises(RuntimeError, match=r"aot: .*line .* of test_aot.py.*sum"):
         aot(tt.snn.LIB(3, spike_fn=lambda v: v if v.sum() > 0 else -v))

@@ -66,15 +66,17 @@ def _arguments(C: Composition, io: torch.dtype, compute: torch.dtype) -> dict:
     """The types of every argument of a training step: states start anew, and all gradients are wanted."""
     value, state = POINTER[io], POINTER[compute]
     states, parameters, traces = ((state,) * n for n in (len(C.states), len(C.parameters), C.traces))
-    tensors = dict(
-        x=value, y=value, gy=value, gx=value, start=None, gstart=None, gfinal=None, final=states, saved=state,
-        traces=traces, gtraces=traces or None, par=parameters, gpar=state, rng="*i64" if C.draws else None,
-    )  # fmt: skip
+    tensors = {
+        "x": value, "y": value, "gy": value, "gx": value, "start": None, "gstart": None, "gfinal": None,
+        "final": states, "saved": state, "traces": traces, "gtraces": traces or None, "par": parameters,
+        "gpar": state, "rng": "*i64" if C.draws else None,
+    }  # fmt: skip
     return tensors | dict.fromkeys(("T", "S", "N", "inner", "x_stride", "gy_stride", "lanes"), "i32")
 
 
 def _compile(kernel, arguments: dict, options: dict, target: GPUTarget) -> CompiledKernel:
-    signature, fixed, attributes = {}, {}, {}
+    signature, fixed = {}, {}
+    attributes: dict[tuple[int, ...], list] = {}
     for i, name in enumerate(kernel.arg_names):
         given = options[name] if name in options else arguments[name]
         constant = name in options or given is None

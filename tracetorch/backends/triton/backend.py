@@ -81,6 +81,8 @@ def scan(
     """Scan through time in Triton; see `tracetorch.backends` for the arguments."""
     dtype = compute_dtype(x, params)
     C = _composition(step, dtype, record)
+    if isinstance(C, str):
+        raise RuntimeError(f"backend='triton' can't run {step.name}: {C}")
     given = params if set(C.parameters) <= set(params) else params | _lifted(step, dtype, x.shape[1:], dim)
     par = [given[n] for n in C.parameters]
     start = complete(C, [states[n] for n in C.states], x, dtype)

@@ -23,7 +23,7 @@ SAVED_BYTES = 128
 AHEAD_BYTES = 8
 """Up to so much state (two float32) registers are left to load the next segment while this one is computed."""
 LANES_PER_PROCESSOR = 1024
-"""Elements at which a multiprocessor is busy: fewer, and programs are one warp; more, and one program takes several rows."""
+"""Elements that keep a multiprocessor busy: below, programs are one warp; above, each takes several rows in turn."""
 COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -85,11 +85,11 @@ def constants(C: Composition, T: int, dtype: torch.dtype, ranks: tuple[int, ...]
               wide: bool = False) -> dict:
     """The constants of both kernels; `few`: too few lanes to keep the device busy, `wide`: too many for 32 bits."""
     warps = 1 if few else 4
-    return dict(
-        C=C, RANKS=ranks, RANDOM=C.draws, COMPUTE=COMPUTE[dtype], INDEX=tl.int64 if wide else tl.int32,
-        STEPS=steps_of(C, T, dtype), BLOCK=32 * warps, AHEAD=len(C.states) * dtype.itemsize <= AHEAD_BYTES,
-        num_warps=warps, enable_fp_fusion=False,
-    )  # fmt: skip
+    return {
+        "C": C, "RANKS": ranks, "RANDOM": C.draws, "COMPUTE": COMPUTE[dtype], "INDEX": tl.int64 if wide else tl.int32,
+        "STEPS": steps_of(C, T, dtype), "BLOCK": 32 * warps, "AHEAD": len(C.states) * dtype.itemsize <= AHEAD_BYTES,
+        "num_warps": warps, "enable_fp_fusion": False,
+    }  # fmt: skip
 
 
 def _options(C: Composition, shape: Shape, lanes: int, x: Tensor, dtype: torch.dtype, par: Sequence[Tensor]) -> dict:

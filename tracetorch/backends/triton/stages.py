@@ -359,7 +359,7 @@ def output(wire, state, par, rng, conf: tl.constexpr):
 @triton.jit
 def output_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
     gspikes = ()
-    for j in tl.static_range(len(wire)):
+    for _j in tl.static_range(len(wire)):
         gspikes = gspikes + (gwire[0],)
     return gspikes, (), ()
 

@@ -1,0 +1,216 @@
+"""Measure scans on a GPU against its copy bandwidth, eager steps, torch.compile and SpikingJelly, in turns.
+
+    python -m benchmarks.gpu [--rounds 15] [--only "LIB scan" ...] [--no-compile] [--check]
+
+Appends to benchmarks/results/gpu.csv: one row per contestant, size, dtype and direction, with the median of all
+calls, the spread, and the share of the copy bandwidth that it reaches when forward is counted as two passes over
+the input's bytes (read x, write y) and forward with backward as five (and read x, gy, write gx).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import importlib.metadata
+import math
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import tracetorch as tt
+
+RESULTS = Path(__file__).parent / "results" / "gpu.csv"
+SIZES = ((4, 64, 65536), (25, 128, 4096), (100, 64, 1024), (1000, 64, 512), (16, 32, 64, 64, 64))
+DTYPES = (torch.float32, torch.bfloat16)
+PASSES = {"forward": 2, "both": 5}
+UNROLLED = 32       # torch.compile unrolls the steps, and more than this many take it minutes
+CALLS = 5           # timed together, so that launches overlap as in training
+FIELDS = ("date", "device", "torch", "triton", "contestant", "version", "size", "dtype", "what", "median", "low",
+          "high", "unit", "calls", "of_copy")
+SHOWN = ("size", "dtype", "contestant", "what", "median", "unit", "of_copy")
+Run = Callable[[Tensor], Tensor]
+
+
+def scanned(name: str, backend: str) -> Callable[[tuple, torch.dtype], Run]:
+    """One of our classes over the whole sequence."""
+    def build(size: tuple, dtype: torch.dtype) -> Run:
+        layer = _layer(name, size, dtype)
+
+        def run(x: Tensor) -> Tensor:
+            layer.zero_states()
+            return tt.scan(layer, x, backend=backend)
+        return run
+    return build
+
+
+def compiled(name: str) -> Callable[[tuple, torch.dtype], Run]:
+    """One of our classes stepped in plain PyTorch, all steps compiled into one graph."""
+    def build(size: tuple, dtype: torch.dtype) -> Run:
+        if size[0] > UNROLLED:
+            raise NotImplementedError(f"unrolling {size[0]} steps takes minutes to compile")
+        return torch.compile(scanned(name, "eager")(size, dtype), fullgraph=True)
+    return build
+
+
+def spikingjelly(backend: str) -> Callable[[tuple, torch.dtype], Run]:
+    """SpikingJelly's LIF neuron over the whole sequence; it learns no parameter."""
+    def build(size: tuple, dtype: torch.dtype) -> Run:
+        from spikingjelly.activation_based import functional, neuron
+
+        node = neuron.LIFNode(step_mode="m", backend=backend).cuda()
+
+        def run(x: Tensor) -> Tensor:
+            functional.reset_net(node)
+            return node(x)
+        return run
+    return build
+
+
+def _layer(name: str, size: tuple, dtype: torch.dtype) -> nn.Module:
+    maps = len(size) > 3
+    layer = getattr(tt.snn, name)(size[2], dim=-3 if maps else -1)
+    return layer.to("cuda", dtype)
+
+
+CONTESTANTS = {
+    "LIB scan": scanned("LIB", "triton"),
+    "LIF scan": scanned("LIF", "triton"),
+    "DSRLITS scan": scanned("DSRLITS", "triton"),
+    "LIB eager": scanned("LIB", "eager"),
+    "DSRLITS eager": scanned("DSRLITS", "eager"),
+    "LIB torch.compile": compiled("LIB"),
+    "SpikingJelly LIF triton": spikingjelly("triton"),
+    "SpikingJelly LIF torch": spikingjelly("torch"),
+}
+
+
+def copy(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+def calls_of(run: Run, x: Tensor, g: Tensor) -> dict[str, Callable[[], None]]:
+    """What is timed: the scan alone, and the scan with the gradients of its input and parameters."""
+    leaf = x.detach().requires_grad_()
+
+    def forward() -> None:
+        with torch.no_grad():
+            run(x)
+
+    def both() -> None:
+        leaf.grad = None
+        run(leaf).backward(g)
+
+    return {"forward": forward, "both": both}
+
+
+def timed(call: Callable[[], None]) -> float:
+    """The time of one call in ms, averaged over CALLS in a row, by the device's clock."""
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    for _ in range(CALLS):
+        call()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / CALLS
+
+
+def measure(size: tuple, dtype: torch.dtype, names: list[str], rounds: int) -> dict[tuple[str, str], list[float]]:
+    """Let contestants take turns; the first two rounds warm up and are not counted."""
+    torch.manual_seed(0)
+    x, g = (torch.randn(size, device="cuda", dtype=dtype) for _ in range(2))
+    turns: dict[tuple[str, str], Callable[[], None]] = {("copy", "forward"): lambda: copy(x)}
+    for name in names:
+        try:
+            calls = calls_of(CONTESTANTS[name](size, dtype), x, g)
+            calls["both"]()
+            torch.cuda.synchronize()
+        except Exception as error:
+            print(f"left out: {name} at {label(size)} {dtype}: {type(error).__name__}: {error}", file=sys.stderr)
+            continue
+        turns |= {(name, what): call for what, call in calls.items()}
+    times: dict[tuple[str, str], list[float]] = {turn: [] for turn in turns}
+    for i in range(rounds + 2):
+        for turn, call in turns.items():
+            time = timed(call)
+            if i >= 2:
+                times[turn].append(time)
+    return times
+
+
+def rows_of(times: dict[tuple[str, str], list[float]], size: tuple, dtype: torch.dtype) -> list[dict]:
+    copied = statistics.median(times["copy", "forward"]) / PASSES["forward"]     # ms per pass
+    rows = []
+    for (name, what), values in times.items():
+        median = statistics.median(values)
+        rows.append({
+            "date": datetime.date.today().isoformat(), "device": torch.cuda.get_device_name(),
+            "torch": torch.__version__, "triton": importlib.metadata.version("triton"), "contestant": name,
+            "version": _version(name), "size": label(size), "dtype": str(dtype).removeprefix("torch."), "what": what,
+            "median": f"{median:.5f}", "low": f"{min(values):.5f}", "high": f"{max(values):.5f}", "unit": "ms",
+            "calls": len(values) * CALLS, "of_copy": f"{PASSES[what] * copied / median:.3f}",
+        })
+    return rows
+
+
+def _version(name: str) -> str:
+    if name.startswith("SpikingJelly"):
+        return importlib.metadata.version("spikingjelly")
+    return torch.__version__ if name == "copy" else importlib.metadata.version("tracetorch")
+
+
+def label(size: tuple) -> str:
+    return "x".join(map(str, size))
+
+
+def check(size: tuple, dtype: torch.dtype) -> None:
+    """A speed of wrong numbers is none: the fused scan against eager steps, on a part of the batch."""
+    size = (size[0], min(size[1], 2), *size[2:])
+    x = torch.randn(size, device="cuda", dtype=dtype)
+    for name in ("LIB", "DSRLITS"):
+        layer, found = _layer(name, size, dtype), []
+        for backend in ("triton", "eager"):
+            layer.zero_states()
+            leaf = x.detach().requires_grad_()
+            y = tt.scan(layer, leaf, backend=backend)
+            found.append([y.detach(), *torch.autograd.grad(y.float().square().sum(), [leaf, *layer.parameters()])])
+        for got, want in zip(*found, strict=True):
+            error = float((got.float() - want.float()).abs().max()) / max(float(want.float().abs().max()), 1e-3)
+            if not (error < (1e-3 if dtype is torch.float32 else 0.05)) or math.isnan(error):
+                raise AssertionError(f"{name} at {label(size)} {dtype}: the fused scan is off by {error:.1e}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each contestant")
+    parser.add_argument("--only", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--check", action="store_true", help="only compare the numbers with eager's")
+    given = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("benchmarks.gpu needs a CUDA device; on the CPU run python -m benchmarks")
+    names = [n for n in given.only if not (given.no_compile and "compile" in n)]
+    RESULTS.parent.mkdir(exist_ok=True)
+    for size in SIZES:
+        for dtype in DTYPES:
+            check(size, dtype)
+            if given.check:
+                continue
+            rows = rows_of(measure(size, dtype, names, given.rounds), size, dtype)
+            fresh = not RESULTS.exists()
+            with RESULTS.open("a", newline="") as file:
+                writer = csv.DictWriter(file, FIELDS)
+                if fresh:
+                    writer.writeheader()
+                writer.writerows(rows)
+            for row in rows:
+                print(*(row[k] for k in SHOWN), flush=True)
+            torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()
