@@ -69,9 +69,16 @@ def requested() -> str:
 
 def load(name: str) -> ModuleType:
     """Import a backend."""
-    if name not in _loaded:     # torch.compile can read the dictionary, but not import
-        _loaded[name] = importlib.import_module(f"{__name__}.{name}")
+    _import(name)
     return _loaded[name]
+
+
+def _import(name: str) -> None:
+    if name not in _loaded:
+        _loaded[name] = importlib.import_module(f"{__name__}.{name}")
+
+
+_import._dynamo_marked_constant = True    # type: ignore[attr-defined]  # torch.compile calls it: it cannot trace imports
 
 
 def select(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...]) -> ModuleType:

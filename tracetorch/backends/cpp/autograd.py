@@ -35,17 +35,17 @@ class Scan(torch.autograd.Function):
             )  # fmt: skip
         grads = (gx, *gstarts, *gparams)
         if torch.is_grad_enabled():
-            grads = _Once.apply(kernel.step.name, *grads)
+            grads = _Once.apply(kernel.step.name, len(grads), *grads, *ctx.saved_tensors, gy, *cotangents)
         return None, None, *grads
 
 
 class _Once(torch.autograd.Function):
-    """Gradients that cannot be differentiated again, and say so when it is tried."""
+    """Gradients, and what they came from, so that differentiating them again says that it cannot be done."""
 
     @staticmethod
-    def forward(ctx, name: str, *grads: Tensor | None):
+    def forward(ctx, name: str, count: int, *tensors: Tensor | None):
         ctx.name = name
-        return grads
+        return tuple(None if t is None else t.view_as(t) for t in tensors[:count])
 
     @staticmethod
     def backward(ctx, *grads):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -89,7 +90,7 @@ class Kernel:
         return gx, gstarts, gparams
 
     def _gradients(self, wanted: Wanted, neurons: int, size: int) -> list[Tensor | None]:
-        """Room for the gradients of the parameters, as slices of one tensor for each shape; zeros where nothing runs."""
+        """Room for the gradients of the parameters, as slices of one tensor for each shape; zeros if nothing runs."""
         vectors, make = self.layout.vectors, torch.empty if size else torch.zeros
         count = sum(want and vector for want, vector in zip(wanted.params, vectors, strict=True))
         slices = {
@@ -149,12 +150,24 @@ def _call(function, place: Place, x: Tensor, kept: Tensor | None, ends: tuple, *
         return
     steps, outer, neurons, inner, seed, position = place
     values = [
-        torch.get_num_threads(), steps, outer, neurons, inner, SEGMENT, x.data_ptr(), x.stride(0), _address(kept),
+        1 if _forked else torch.get_num_threads(), steps, outer, neurons, inner, SEGMENT, x.data_ptr(), x.stride(0), _address(kept),
         seed, position, *ends,
     ]  # fmt: skip
     for more in rest:
         values += more
     function((ctypes.c_int64 * len(values))(*values))
+
+
+_forked = False
+
+
+def _after_fork() -> None:
+    """OpenMP's threads stay behind in the parent, and waiting for them would never end."""
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def place_of(shape: Sequence[int], dim: int, rng: Tensor | None = None) -> Place:
