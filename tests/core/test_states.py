@@ -148,6 +148,15 @@ def test_loaded_states_are_copies():
     assert layer.mem.eq(1).all()
 
 
+def test_saved_states_are_copies():
+    """A hand-written layer may write into its states."""
+    layer = snn.LI(3)
+    layer.mem = torch.ones(2, 3)
+    saved = layer.save_states()
+    layer.mem += 1
+    assert saved["mem"].eq(1).all()
+
+
 def test_saved_states_survive_a_file_read_without_code():
     net, file = Net(), io.BytesIO()
     net(X[0])
