@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,8 @@ class Scan(torch.autograd.Function):
                 (need_x, any(needs[:count]), any(needs[count:])),
             )  # fmt: skip
             gpar = None if sums is None else launch.per_parameter(sums, par)
-        grads = (gx, *(gstart or [None] * count), *(gpar or [None] * len(par)))
+        absent: list[Any] = [None]
+        grads = (gx, *(gstart or absent * count), *(gpar or absent * len(par)))
         if torch.is_grad_enabled():
             grads = _Once.apply(C.name, len(grads), *grads, gy, x, *tensors)
         return None, None, None, None, *grads
@@ -59,7 +61,7 @@ class _Once(torch.autograd.Function):
         raise RuntimeError(f"{ctx.name}: {TWICE}")
 
 
-def _split(C: Composition, tensors: Sequence[Tensor | None]) -> tuple[list[Tensor] | None, list[Tensor]]:
+def _split(C: Composition, tensors: Sequence[Any]) -> tuple[list[Tensor] | None, list[Tensor]]:
     """Start states (None where none is given) and parameters."""
     count = len(C.states)
     start, par = list(tensors[:count]), list(tensors[count:])
