@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import cache
 
 import torch
 
-from ..pipeline import Step
+from ..pipeline import Pipeline, Step
 from .fingerprint import fingerprint
 from .trace import CannotTrace, TracedStep, trace
 
@@ -18,7 +19,7 @@ _lock = threading.Lock()
 
 def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> TracedStep:
     """Return `step` traced in `dtype`, from memory where its callables are as they were; raises CannotTrace."""
-    own = tuple(fingerprint(c) for s in step.pipeline.stages for c in type(s).__mro__ if not _built_in(c))
+    own = tuple([fingerprint(c) for c in _own_classes(step.pipeline)])
     key = (step.pipeline, dtype, record, fingerprint(step.spike_fn), fingerprint(step.quant_fn), own)
     found = _known.get(key)
     if found is None:
@@ -28,8 +29,11 @@ def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Trac
     return found
 
 
-def _built_in(stage: type) -> bool:
-    return stage.__module__.startswith(("tracetorch.", "builtins"))
+@cache
+def _own_classes(pipeline: Pipeline) -> tuple[type, ...]:
+    """Return the classes of a pipeline's stages that are not the library's, whose code may change."""
+    classes = (c for stage in pipeline.stages for c in type(stage).__mro__)
+    return tuple(c for c in classes if not c.__module__.startswith(("tracetorch.", "builtins")))
 
 
 def _remember(key: tuple, step: Step, dtype: torch.dtype, record: tuple[str, ...]) -> TracedStep | CannotTrace:

@@ -32,13 +32,11 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
         return ops.described(step.pipeline, step.spike_fn, step.quant_fn, step.name, dtype, record)[1]
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return "a fused scan has no vmap, no forward-mode and no torch.func derivatives"
-    if build.compiler() is None:
-        return build.NO_COMPILER
     try:
-        traced(step, dtype, record)
+        program = traced(step, dtype, record)
     except CannotTrace as error:
         return str(error)
-    return None
+    return build.NO_COMPILER if not program.built and build.compiler() is None else None
 
 
 def shown(step: Step, x: Tensor, params: dict[str, Tensor]) -> tuple[str, int]:
