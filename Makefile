@@ -40,6 +40,11 @@ docs: $(VENV)/.installed-docs
 notebooks: $(VENV)/.installed-dev $(VENV)/.installed-notebooks
 	$(BIN)/python -m pytest --nbmake notebooks $(ARGS)
 
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps spikingjelly SciencePlots
+	@touch $@
+
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "setting up $(VENV) for '$*' (the first time takes a few minutes) ..."
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'

@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
 
 import torch
 from contestants import CONTESTANTS
@@ -59,11 +60,10 @@ def timed(call, count: int) -> list[float]:
 def peak_mb(call) -> float:
     """Return how far a call raises the resident size of the process above what it holds before, in MB."""
     ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/clear_refs", "w") as file:     # resets the high-water mark
-        file.write("5")
-    before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    Path("/proc/self/clear_refs").write_text("5")       # resets the high-water mark
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
     call()
-    status = open("/proc/self/status").read()
+    status = Path("/proc/self/status").read_text()
     peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
     return (max(peak, resource.getpagesize()) - before) / 2**20
 
