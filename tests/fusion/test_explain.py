@@ -26,7 +26,8 @@ def test_layer_that_fuses():
     assert layer.operators == (8, 19)
     assert layer.kept_bytes == pytest.approx(4 + 4 / 10)
     assert layer.kept == "the input, and 1 state every 10 steps: 4.4 bytes per neuron and step"
-    assert "const T v0 = p_beta * s_mem;" in layer.source and "forward.h" in layer.source and "backward.h" in layer.source
+    assert "const T v0 = p_beta * s_mem;" in layer.source
+    assert "forward.h" in layer.source and "backward.h" in layer.source
 
 
 def test_input_sets_the_dtype():

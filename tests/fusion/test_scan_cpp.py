@@ -170,8 +170,9 @@ def test_gradients_do_not_depend_on_the_number_of_threads():
 
 def test_nothing_is_left_unwritten(monkeypatch):
     """Outputs are allocated empty: filled with NaN first, a store that is forgotten shows."""
-    real = torch.empty
-    monkeypatch.setattr(torch, "empty", lambda *a, **k: real(*a, **k).fill_(float("nan")))
+    for name in ("empty", "empty_like"):
+        real = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, real=real, **k: real(*a, **k).fill_(float("nan")))
     for shape, dim in LAYOUTS.values():
         found = run(cpp, *problem(tt.snn.RLIB, shape, dim), dim)
         assert all(torch.isfinite(v).all() for v in found)

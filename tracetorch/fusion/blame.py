@@ -19,7 +19,8 @@ _MACHINERY = (str(Path(torch.__file__).parent), str(_PACKAGE / "fusion"), str(_P
 
 def here() -> str:
     """Return "stage Adaptive, line 12 of neurons.py (`code`): " for the line that is running, "" outside a stage."""
-    frame, frames = sys._getframe(1), []
+    frame: FrameType | None = sys._getframe(1)
+    frames = []
     while frame is not None:
         frames.append((frame, frame.f_lineno))
         frame = frame.f_back

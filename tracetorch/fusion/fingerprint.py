@@ -65,7 +65,7 @@ def _module(value: nn.Module, depth: int) -> tuple:
     )
 
 
-def _function(value: types.FunctionType, depth: int) -> tuple:
+def _function(value: Any, depth: int) -> Any:
     code = value.__code__
     cells = tuple(fingerprint(_content(cell), depth) for cell in value.__closure__ or ())
     token = (code, cells, fingerprint(value.__defaults__, depth), fingerprint(value.__kwdefaults__, depth))

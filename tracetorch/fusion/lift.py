@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ def why_not_lifted(tensors: dict[str, Tensor], size: int, last: bool) -> str | N
 
 def bind(step: Step, tensors: dict[str, Tensor]) -> Step:
     """Return the step with `tensors` in the place of what `lifted` found."""
-    replaced = {}
+    replaced: dict[str, Any] = {}
     for role in CALLABLES:
         own = {name.removeprefix(role + "."): t for name, t in tensors.items() if name.startswith(role + ".")}
         if own:

@@ -115,8 +115,8 @@ class _Flat:
 
     def backward(self, *flat: Tensor) -> list[Tensor]:
         inputs = [v.detach().requires_grad_() for v in flat[: len(self.inputs)]]
-        pairs = zip(self.forward(*inputs), flat[len(inputs) :], strict=True)
-        pairs = [(output, cotangent) for output, cotangent in pairs if output.requires_grad]
+        every = zip(self.forward(*inputs), flat[len(inputs) :], strict=True)
+        pairs = [(output, cotangent) for output, cotangent in every if output.requires_grad]
         if not pairs:
             return [torch.zeros_like(v) for v in inputs]
         outputs, cotangents = zip(*pairs, strict=True)

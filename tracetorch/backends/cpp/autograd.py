@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ class Scan(torch.autograd.Function):
     """`Scan.apply(kernel, place, x, *starts, *params)` -> (y, *final states, *traces)."""
 
     @staticmethod
-    def forward(ctx, kernel: Kernel, place: Place, x: Tensor, *tensors: Tensor | None):
+    def forward(ctx, kernel: Kernel, place: Place, x: Tensor, *tensors: Any):
         count = len(kernel.step.states)
         y, finals, traces, kept = kernel.forward(place, x, tensors[:count], tensors[count:], save=True)
         ctx.kernel, ctx.place = kernel, place

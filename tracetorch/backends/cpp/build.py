@@ -21,6 +21,7 @@ FLAGS = (
 )
 HERE = Path(__file__).parent
 HEADERS = ("math.h", "number.h", "loop.h", "forward.h", "backward.h")
+ADDRESS = ctypes.c_void_p
 DIGEST = 64     # hex digits of a SHA-256, appended to every library
 
 _loaded: dict[str, ctypes.CDLL] = {}

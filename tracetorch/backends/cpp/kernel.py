@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,35 +33,35 @@ class Place(NamedTuple):
         return self.outer * self.neurons * self.inner
 
 
-
 class Kernel:
     """The compiled code of one traced step in one layout."""
 
     def __init__(self, step: TracedStep, layout: Layout):
         self.step, self.layout = step, layout
         self._order = layout.order()
-        self._forward = None
-        self._backward: dict[Wanted, ctypes._CFuncPtr] = {}
+        self._forward: Callable[[int], None] | None = None
+        self._backward: dict[Wanted, Callable[[int], None]] = {}
 
     def forward(
         self, place: Place, x: Tensor, starts: Sequence[Tensor | None], params: Sequence[Tensor], save: bool
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor | None]:
         """Return y, final states, traces, and the states at every checkpoint if they are to be saved."""
-        step, shape = self.step, x.shape
-        y = torch.empty(shape, dtype=self.layout.io)
-        finals = [torch.empty(shape[1:], dtype=step.dtype) for _ in step.states]
-        traces = [torch.empty(shape, dtype=step.dtype) for _ in step.record]
-        kept = None
-        if save:
-            kept = torch.empty(checkpoints(place.steps) * len(step.states) * place.size, dtype=step.dtype)
         if self._forward is None:
-            self._forward = _function(forward_source(step, self.layout), "forward")
-        x, starts, params = rows(x), self._ready(starts, place.size), self._ready(params, None)
-        _call(
-            self._forward, place, x, kept, (y.data_ptr(), 0, 0),
-            [*_addresses(starts), *(params[q].data_ptr() for q in self._order)],
-            [*_addresses(finals), *_addresses(traces)],
-        )  # fmt: skip
+            self._forward = _function(forward_source(self.step, self.layout), "forward")
+        step, shape, dtype = self.step, x.shape, self.step.dtype
+        y = _like(x)
+        finals = _several(len(step.states), shape[1:], dtype)
+        traces = _several(len(step.record), shape, dtype)
+        count = checkpoints(place.steps) if save else 0
+        kept = torch.empty(count * len(finals) * place.size, dtype=dtype) if count else None
+        x, starts, params = rows(x), self._ready(starts, place.size), self._ready(params)
+        values = [*_numbers(place, x, kept), y.data_ptr(), 0, 0]
+        values += [0 if t is None else t.data_ptr() for t in starts]
+        values += [params[q].data_ptr() for q in self._order]
+        values += [t.data_ptr() for t in finals]
+        values += [t.data_ptr() for t in traces]
+        if place.size:
+            _call(self._forward, values)
         return y, finals, traces, kept
 
     def backward(
@@ -70,47 +70,49 @@ class Kernel:
         wanted_starts: Sequence[bool],
     ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:  # fmt: skip
         """Return the gradients of x, of the start states and of the parameters, those that are wanted."""
-        step = self.step
-        gx = torch.empty(x.shape, dtype=self.layout.io) if wanted.x else None
-        gstarts = [torch.empty(x.shape[1:], dtype=step.dtype) if want else None for want in wanted_starts]
-        order, gparams = wanted.of(self.layout), self._gradients(wanted, place.neurons, place.size)
         if wanted not in self._backward:
-            self._backward[wanted] = _function(backward_source(step, self.layout, wanted), "backward")
+            self._backward[wanted] = _function(backward_source(self.step, self.layout, wanted), "backward")
+        gx = _like(x) if wanted.x else None
+        gstarts = [torch.empty(x.shape[1:], dtype=self.step.dtype) if want else None for want in wanted_starts]
+        gparams = self._gradients(wanted, place)
         x, gy = rows(x), None if gy is None else rows(gy)
         gtraces = [None if g is None else rows(g) for g in gtraces]
         starts, gfinals = self._ready(starts, place.size), self._ready(gfinals, place.size)
-        params = self._ready(params, None)
-        _call(
-            self._backward[wanted], place, x, kept,
-            (_address(gy), 0 if gy is None else gy.stride(0), _address(gx)),
-            [*_addresses(starts), *(params[q].data_ptr() for q in self._order), *_addresses(gfinals)],
-            [*_addresses(gtraces), *(0 if g is None else g.stride(0) for g in gtraces), *_addresses(gstarts)],
-            [gparams[q].data_ptr() for q in order],
-        )  # fmt: skip
+        params = self._ready(params)
+        values = [*_numbers(place, x, kept), *((0, 0) if gy is None else (gy.data_ptr(), gy.stride(0)))]
+        values.append(0 if gx is None else gx.data_ptr())
+        values += [0 if t is None else t.data_ptr() for t in starts]
+        values += [params[q].data_ptr() for q in self._order]
+        values += [0 if t is None else t.data_ptr() for t in gfinals]
+        values += [0 if t is None else t.data_ptr() for t in gtraces]
+        values += [0 if t is None else t.stride(0) for t in gtraces]
+        values += [0 if t is None else t.data_ptr() for t in gstarts]
+        values += [g.data_ptr() for q in self._order if (g := gparams[q]) is not None]
+        if place.size:
+            _call(self._backward[wanted], values)
         return gx, gstarts, gparams
 
-    def _gradients(self, wanted: Wanted, neurons: int, size: int) -> list[Tensor | None]:
+    def _gradients(self, wanted: Wanted, place: Place) -> list[Tensor | None]:
         """Room for the gradients of the parameters, as slices of one tensor for each shape; zeros if nothing runs."""
-        vectors, make = self.layout.vectors, torch.empty if size else torch.zeros
-        count = sum(want and vector for want, vector in zip(wanted.params, vectors, strict=True))
-        slices = {
-            True: iter(make((count, neurons), dtype=self.step.dtype).unbind()),
-            False: iter(make((sum(wanted.params) - count,), dtype=self.step.dtype).unbind()),
-        }
-        return [next(slices[v]) if want else None for want, v in zip(wanted.params, vectors, strict=True)]
+        vectors, make, dtype = self.layout.vectors, torch.empty if place.size else torch.zeros, self.step.dtype
+        gradients: list[Tensor | None] = [None] * len(vectors)
+        for kind, shape in ((True, (place.neurons,)), (False, ())):
+            slots = [q for q in range(len(vectors)) if wanted.params[q] and vectors[q] is kind]
+            if slots:
+                for q, room in zip(slots, make((len(slots), *shape), dtype=dtype).unbind(), strict=True):
+                    gradients[q] = room
+        return gradients
 
-    def _ready(self, tensors: Sequence[Tensor | None], size: int | None) -> list[Tensor | None]:
-        """Contiguous tensors of the computation's dtype, on the CPU, of `size` elements each."""
-        for tensor in tensors:
-            fits = tensor is None or (
-                tensor.dtype is self.step.dtype and tensor.is_cpu and size in (None, tensor.numel())
-            )
-            if not fits:
+    def _ready(self, tensors: Sequence[Tensor | None], size: int | None = None) -> list[Tensor]:
+        """Contiguous tensors of the computation's dtype, on the CPU, of `size` elements each; None stays None."""
+        dtype = self.step.dtype
+        for t in tensors:
+            if t is not None and (t.dtype is not dtype or not t.is_cpu or (size is not None and t.numel() != size)):
                 raise TypeError(
-                    f"{self.step.name}: a fused scan on the CPU computes in {self.step.dtype} on steps of {size} "
-                    f"elements, but got {tensor.dtype} of shape {list(tensor.shape)} on {tensor.device}"
+                    f"{self.step.name}: a fused scan on the CPU computes in {dtype} on steps of {size} elements, but "
+                    f"got {t.dtype} of shape {list(t.shape)} on {t.device}"
                 )
-        return [t if t is None or t.is_contiguous() else t.contiguous() for t in tensors]
+        return [t if t is None or t.is_contiguous() else t.contiguous() for t in tensors]  # type: ignore[misc]
 
 
 def checkpoints(steps: int) -> int:
@@ -130,32 +132,41 @@ def rows(x: Tensor) -> Tensor:
     return x
 
 
-def _function(text: str, name: str):
+def place_of(shape: Sequence[int], dim: int, rng: Tensor | None = None) -> Place:
+    """Return the place of a scan over x of `shape` [T, *step] with neurons along `dim` of one step."""
+    seed, position = (0, 0) if rng is None else rng.tolist()
+    return Place(shape[0], math.prod(shape[1 : 1 + dim]), shape[1 + dim], math.prod(shape[2 + dim :]), seed, position)
+
+
+def _like(x: Tensor) -> Tensor:
+    """An empty contiguous tensor; empty_like is the fastest way where it gives one."""
+    return torch.empty_like(x) if x.is_contiguous() else torch.empty(x.shape, dtype=x.dtype)
+
+
+def _several(count: int, shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
+    if not count:
+        return []
+    first = torch.empty(shape, dtype=dtype)
+    return [first, *(torch.empty_like(first) for _ in range(count - 1))]
+
+
+def _function(text: str, name: str) -> Callable[[int], None]:
     function = getattr(build.load(text), name)
-    function.argtypes, function.restype = [ctypes.c_void_p], None
+    function.argtypes, function.restype = [build.ADDRESS], None
     return function
 
 
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
-
-
-def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:
-    return [0 if t is None else t.data_ptr() for t in tensors]
-
-
-def _call(function, place: Place, x: Tensor, kept: Tensor | None, ends: tuple, *rest: list[int]) -> None:
-    """Pass what loop.h calls the arguments: numbers and addresses in one array."""
-    if not place.size:
-        return
+def _numbers(place: Place, x: Tensor, kept: Tensor | None) -> list[int]:
+    """What loop.h calls the arguments, as far as both loops have them."""
     steps, outer, neurons, inner, seed, position = place
-    values = [
-        1 if _forked else torch.get_num_threads(), steps, outer, neurons, inner, SEGMENT, x.data_ptr(), x.stride(0), _address(kept),
-        seed, position, *ends,
-    ]  # fmt: skip
-    for more in rest:
-        values += more
-    function((ctypes.c_int64 * len(values))(*values))
+    threads = 1 if _forked else torch.get_num_threads()
+    address = 0 if kept is None else kept.data_ptr()
+    return [threads, steps, outer, neurons, inner, SEGMENT, x.data_ptr(), x.stride(0), address, seed, position]
+
+
+def _call(function: Callable[[int], None], values: list[int]) -> None:
+    arguments = array("q", values)      # has to outlive the call
+    function(arguments.buffer_info()[0])
 
 
 _forked = False
@@ -168,12 +179,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def place_of(shape: Sequence[int], dim: int, rng: Tensor | None = None) -> Place:
-    """Return the place of a scan over x of `shape` [T, *step] with neurons along `dim` of one step."""
-    seed, position = (0, 0) if rng is None else rng.tolist()
-    outer, inner = math.prod(shape[1 : 1 + dim]), math.prod(shape[2 + dim :])
-    if inner == 0:
-        outer, inner = 0, 1     # nothing at all, which the loop must not divide by
-    return Place(shape[0], outer, shape[1 + dim], inner, seed, position)

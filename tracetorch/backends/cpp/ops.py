@@ -36,7 +36,8 @@ def described(
         return key, str(error), False
 
 
-described._dynamo_marked_constant = True    # torch.compiler.assume_constant_result, without importing the compiler
+# torch.compiler.assume_constant_result, without importing the compiler
+described._dynamo_marked_constant = True    # type: ignore[attr-defined]
 
 
 def kernel_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -34,14 +35,14 @@ class Layout:
         return sorted(range(len(self.vectors)), key=self.vectors.__getitem__)
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Which gradients backward computes: of x, and of each parameter."""
 
     x: bool
     params: tuple[bool, ...]
 
     def of(self, layout: Layout) -> list[int]:
+        """Return the parameters whose gradient is wanted, in the order of the kernel."""
         return [q for q in layout.order() if self.params[q]]
 
 
@@ -107,7 +108,8 @@ struct Step {{
 def _function(name: str, arguments: str, step: TracedStep, layout: Layout, body: Body, stores: list[str]) -> str:
     lines, outputs = CPP.write(body)
     reads = body.reads()
-    before, loads = [], []
+    before: list[str] = []
+    loads: list[str] = []
     for source, text in _sources(step, layout, body):
         if text in reads:
             (before if source.startswith("p.scalar") else loads).append(f"const T {text} = {source};")
