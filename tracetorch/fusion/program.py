@@ -25,7 +25,7 @@ def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Trac
     if found is None:
         found = _remember(key, step, dtype, record)
     if isinstance(found, CannotTrace):
-        raise found
+        raise CannotTrace(*found.args)      # a new one: raising gathers the frames it passes
     return found
 
 

@@ -6,7 +6,6 @@
 //   START                   what a state begins with where no tensor is given
 #pragma once
 #include <cstdlib>
-#include <omp.h>
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
