@@ -98,6 +98,12 @@ def test_compositions_are_told_apart(backend):
     assert len({repr(compose(layer)) for layer in layers}) == len(layers)
 
 
+def test_a_kernel_that_spills_is_allowed_the_next_limit():
+    from tracetorch.backends.triton.launch import roomier
+
+    assert [roomier(n) for n in (80, 96, 128, 160, 255)] == [96, 128, 168, 168, 255]
+
+
 def test_aot_needs_a_compiler():
     from tracetorch.fusion.aot import aot
 

@@ -88,9 +88,13 @@ def _compile(kernel, arguments: dict, options: dict, target: GPUTarget) -> Compi
         elif given.startswith("*"):
             attributes[i,] = ALIGNED
     source = ASTSource(fn=kernel, signature=signature, constexprs=fixed, attrs=attributes)
-    launch_options = {k: v for k, v in options.items() if k in ("num_warps", "enable_fp_fusion")}
-    compiled = triton.compile(source, target=target, options=launch_options)
+    chosen = {k: v for k, v in options.items() if k in ("num_warps", "enable_fp_fusion")}
+    compiled = triton.compile(source, target=target, options=chosen)
     registers, spills = _usage(compiled.asm["cubin"])
+    while spills and chosen.get("maxnreg") != launch.LIMITS[-1]:        # as launching does
+        chosen["maxnreg"] = launch.roomier(registers)
+        compiled = triton.compile(source, target=target, options=chosen)
+        registers, spills = _usage(compiled.asm["cubin"])
     return CompiledKernel(kernel.fn.__name__, registers, spills, compiled.metadata.shared, compiled.asm["ptx"])
 
 

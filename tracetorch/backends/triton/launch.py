@@ -24,6 +24,8 @@ AHEAD_BYTES = 8
 """Up to so much state (two float32) registers are left to load the next segment while this one is computed."""
 LANES_PER_PROCESSOR = 1024
 """Elements that keep a multiprocessor busy: below, programs are one warp; above, each takes several rows in turn."""
+LIMITS = (96, 128, 168, 255)
+"""Registers at which 20, 16, 12 and 8 warps fit: the compiler may spill a few bytes to stay below one."""
 COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -125,9 +127,9 @@ def forward(C: Composition, dim: int, x: Tensor, start: Sequence[Tensor] | None,
         saved = new((count, len(C.states), shape.size), dtype, x.device)
     if shape.size:
         with _on(x.device):
-            scan_forward[(triton.cdiv(shape.size, options["BLOCK"]),)](
-                x, y, _contiguous(start), tuple(final), saved, tuple(traces), tuple(par), rng,
-                shape.T, shape.size, shape.N, shape.inner, stride, **options,
+            _launch(
+                scan_forward, shape.size, options, x, y, _contiguous(start), tuple(final), saved, tuple(traces),
+                tuple(par), rng, shape.T, shape.size, shape.N, shape.inner, stride,
             )  # fmt: skip
     return y, final, traces, saved
 
@@ -147,10 +149,10 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
     sums = new((len(par), lanes), dtype, x.device) if needs[2] else None
     if shape.size:
         with _on(x.device):
-            scan_backward[(triton.cdiv(lanes, options["BLOCK"]),)](
-                x, gy, _contiguous(start), saved, _all_or_none(gfinal, step, saved),
+            _launch(
+                scan_backward, lanes, options, x, gy, _contiguous(start), saved, _all_or_none(gfinal, step, saved),
                 _all_or_none(gtraces, x.shape, saved), tuple(par), rng, gx, gstart and tuple(gstart), sums,
-                shape.T, shape.size, shape.N, shape.inner, x_stride, gy_stride, lanes, **options,
+                shape.T, shape.size, shape.N, shape.inner, x_stride, gy_stride, lanes,
             )  # fmt: skip
     if sums is not None and not shape.size:
         sums = sums.new_zeros((len(par), shape.N))
@@ -162,6 +164,23 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
 def per_parameter(sums: Tensor, par: Sequence[Tensor]) -> list[Tensor]:
     """[P, N] to the shape of each parameter."""
     return [g if p.ndim else g.sum() for g, p in zip(sums, par, strict=True)]
+
+
+_limits: dict[tuple, int] = {}
+
+
+def _launch(kernel, lanes: int, options: dict, x: Tensor, *arguments) -> None:
+    """Run a kernel; one that spills registers is allowed more the next time."""
+    key = (kernel, options["C"], options["STEPS"], x.dtype, x.device)
+    limit = {"maxnreg": _limits[key]} if key in _limits else {}
+    compiled = kernel[triton.cdiv(lanes, options["BLOCK"]),](x, *arguments, **options, **limit)
+    if getattr(compiled, "n_spills", 0):
+        _limits[key] = roomier(compiled.n_regs)
+
+
+def roomier(registers: int) -> int:
+    """The next limit above what a kernel that spills was compiled to use."""
+    return next((limit for limit in LIMITS if limit > registers), LIMITS[-1])
 
 
 def _on(device: torch.device):
