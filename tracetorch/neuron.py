@@ -33,7 +33,7 @@ class Neuron(SpikingLayer):
         for name, declared in self.pipeline.parameters.items():
             self._register_declared(name, declared, given)
         if self.pipeline.fires:
-            self._register_callables(given["spike_fn"], given["quant_fn"])
+            self._register_callables(given)
 
     def _bind(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Match the arguments with the signature of the composed class."""
@@ -53,17 +53,21 @@ class Neuron(SpikingLayer):
         self._transforms[name] = (declared.activation, declared.inverse)
         self._set_raw(name, raw.clone(), True if given[f"learn_{name}"] else None)
 
-    def _register_callables(self, spike_fn: Any, quant_fn: Any) -> None:
-        for name, fn in (("spike_fn", spike_fn), ("quant_fn", quant_fn)):
+    def _register_callables(self, given: dict[str, Any]) -> None:
+        for name in ("spike_fn", "quant_fn"):
+            fn = given[name]
             if not callable(fn) or isinstance(fn, type):
                 raise TypeError(f"{self._where}: {name} must be a function of one tensor or a module, got {fn!r}")
-            default = type(self).__signature__.parameters[name].default
-            setattr(self, name, copy.deepcopy(fn) if fn is default else fn)     # layers share no learnable slope
+            if fn is type(self).__signature__.parameters[name].default:     # layers share no learnable slope
+                fn = copy.deepcopy(fn)
+                if isinstance(fn, nn.Module) and (given["dtype"] or given["device"]) is not None:
+                    fn.to(device=given["device"], dtype=given["dtype"])
+            setattr(self, name, fn)
         soft = [stage for stage in self.stages if stage.needs_hard_spikes]
         if soft and not _makes_hard_spikes(self.bound_step()):
             raise ValueError(
-                f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with spike_fn={_shown(spike_fn)} and "
-                f"quant_fn={_shown(quant_fn)} no spike is ever exactly 0; give quant_fn=tt.functional.round_ste() or a "
+                f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with spike_fn="
+                f"{_shown(self.spike_fn)} and quant_fn={_shown(self.quant_fn)} no spike is ever exactly 0; give quant_fn=tt.functional.round_ste() or a "
                 "spike_fn with hard spikes such as tt.functional.heavi_erfc(1.0)")
 
     def bound_step(self) -> Step:

@@ -40,3 +40,29 @@ def test_compiled_step_carries_states(model):
     tt.zero_states(model)
     step = torch.compile(model, fullgraph=True)
     torch.testing.assert_close(torch.stack([step(x_t) for x_t in x]), want, rtol=1e-4, atol=1e-5)
+
+
+class Slope:
+    """A spike function whose slope is annealed between calls."""
+
+    def __init__(self, k):
+        self.k = k
+
+    def __call__(self, v):
+        return torch.sigmoid(self.k * v)
+
+
+def test_compiled_scan_follows_a_changed_attribute():
+    layer = tt.snn.LIB(3, spike_fn=Slope(4.0))
+
+    def run(x):
+        layer.zero_states()
+        return tt.scan(layer, x)
+
+    compiled, x = torch.compile(run, fullgraph=True), torch.randn(5, 2, 3)
+    steep = compiled(x)
+    layer.spike_fn.k = 1.0
+    flat = compiled(x)
+    torch.testing.assert_close(flat, run(x))
+    assert not torch.allclose(flat, steep)
+    torch._dynamo.reset()

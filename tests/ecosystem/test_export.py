@@ -39,7 +39,8 @@ def test_exported_step_takes_and_returns_states():
     program = torch.export.export(OneStep(layer), (x[0], states)).module()
     want, got = dict(states), dict(states)
     for x_t in x:
-        y_want, want = layer.step(x_t, want)
+        with tt.backend("eager"):
+            y_want, want = layer.step(x_t, want)
         y_got, got = program(x_t, got)
         assert torch.equal(y_got, y_want)
     assert all(torch.equal(got[name], want[name]) for name in states)

@@ -241,3 +241,9 @@ BAD_INPUT = [
 def test_bad_input_is_explained(call, message):
     with pytest.raises(TypeError if "floating" in message else ValueError, match=message):
         call()
+
+
+def test_layers_keep_a_slope_each_in_their_own_dtype():
+    first, second = tt.snn.LIF(3, dtype=torch.float64), tt.snn.LIF(3)
+    assert first.spike_fn.alpha.dtype is torch.float64 and second.spike_fn.alpha.dtype is torch.float32
+    assert first.spike_fn is not second.spike_fn is not tt.snn.LIF(3).spike_fn

@@ -61,6 +61,12 @@ def test_written_integrators(name):
     compare(layer, inputs(11, 2, 3))
 
 
+def test_written_heaviside():
+    layer = tt.snn.DLIT(3, spike_fn=F.surrogate(F.sigmoid4x), dtype=torch.float64)
+    assert_written(layer)
+    compare(layer, inputs(11, 2, 3))
+
+
 def test_written_zero_reset():
     layer = tt.compose(tt.Dual, tt.Ternary, tt.Reset("zero"))(3, quant_fn=F.round_ste(), dtype=torch.float64)
     assert_written(layer)

@@ -26,7 +26,7 @@ from ..pipeline import Step
 from . import eager
 
 NAMES = ("auto", "eager", "cpp", "triton")
-FUSED = {"cpu": "cpp"}
+FUSED = {"cpu": "cpp", "cuda": "triton"}
 """Which backend fuses scans on which type of device."""
 _local = threading.local()
 _loaded: dict[str, ModuleType] = {"eager": eager}

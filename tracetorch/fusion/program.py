@@ -20,7 +20,7 @@ _lock = threading.Lock()
 def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> TracedStep:
     """Return `step` traced in `dtype`, from memory where its callables are as they were; raises CannotTrace."""
     own = tuple([fingerprint(c) for c in _own_classes(step.pipeline)])
-    key = (step.pipeline, dtype, record, fingerprint(step.spike_fn), fingerprint(step.quant_fn), own)
+    key = (step.name, step.pipeline, dtype, record, fingerprint(step.spike_fn), fingerprint(step.quant_fn), own)
     found = _known.get(key)
     if found is None:
         found = _remember(key, step, dtype, record)

@@ -125,7 +125,6 @@ def _pair(name: str, is_pair: bool) -> tuple[str, ...]:
     return tuple(p + name for p in PAIR) if is_pair else (name,)
 
 
-_SPIKES = {functional.sigmoid4x: (written.sigmoid4x, written.sigmoid4x_back)}
 _QUANTISERS = {
     nn.Identity: (written.identity, written.straight_through),
     functional.round_ste: (written.round_ste, written.straight_through),
@@ -136,7 +135,11 @@ _QUANTISERS = {
 
 def _firing(step: Step) -> Firing | None:
     """spike_fn and quant_fn as kernels know them, or None."""
-    spike = next((pair for fn, pair in _SPIKES.items() if fn is step.spike_fn), None)
+    spike = None
+    if step.spike_fn is functional.sigmoid4x:
+        spike = (written.sigmoid4x, written.sigmoid4x_back)
+    elif type(step.spike_fn) is functional.surrogate and step.spike_fn.fn is functional.sigmoid4x:
+        spike = (written.heaviside4x, written.heaviside4x_back)
     quant = _QUANTISERS.get(type(step.quant_fn))
     if spike is None or quant is None:
         return None
