@@ -46,11 +46,13 @@ class Contestant:
         self.first = self.memory = float("nan")
 
     def ask(self, line: str):
-        print(line, file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"{self.name}: {self.process.stderr.read().strip()[-800:]}")
-        return json.loads(answer)
+        try:
+            print(line, file=self.process.stdin, flush=True)
+            return json.loads(self.process.stdout.readline())
+        except (BrokenPipeError, ValueError):
+            status = self.process.wait()
+            raise RuntimeError(f"{self.name} ended with status {status} at {self.size}: "
+                               f"{self.process.stderr.read().strip()[-800:]}") from None
 
     def warm_up(self) -> int:
         """Make the first calls; return how many calls take about a fifth of a second."""
@@ -145,6 +147,17 @@ def prepare_reference() -> None:
                         "tracetorch==0.19.2"], check=True)
 
 
+def write(group: list[Contestant], threads: int) -> None:
+    """Append the rows of one size to the CSV file."""
+    path = RESULTS / "cpu.csv"
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        writer.writerows(row for one in group for row in rows(one, threads))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
@@ -160,14 +173,9 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     results: list[Contestant] = []
     for size in args.sizes:
-        results += measure(size, names, args.rounds, args.threads)
-    path = RESULTS / "cpu.csv"
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if new:
-            writer.writeheader()
-        writer.writerows(row for one in results for row in rows(one, args.threads))
+        group = measure(size, names, args.rounds, args.threads)
+        write(group, args.threads)
+        results += group
     if not args.only:
         (RESULTS / "cpu.md").write_text(table(results))
     print(table(results))

@@ -25,8 +25,9 @@ def scanned(name: str) -> Callable[[int], Run]:
         layer = getattr(tt.snn, name)(neurons)
 
         def run(x: Tensor) -> Tensor:
+            y = tt.scan(layer, x)
             layer.zero_states()
-            return tt.scan(layer, x)
+            return y
         return run
     return build
 
@@ -38,8 +39,9 @@ def stepped(name: str) -> Callable[[int], Run]:
         layer = getattr(tt.snn, name)(neurons)
 
         def run(x: Tensor) -> Tensor:
+            y = torch.stack([layer(x_t) for x_t in x])
             layer.zero_states()
-            return torch.stack([layer(x_t) for x_t in x])
+            return y
         return run
     return build
 
@@ -66,8 +68,9 @@ def spikingjelly(name: str, compiled: bool = False) -> Callable[[int], Run]:
         call = torch.compile(layer) if compiled else layer
 
         def run(x: Tensor) -> Tensor:
+            y = call(x)
             functional.reset_net(layer)
-            return call(x)
+            return y
         return run
     return build
 
@@ -83,6 +86,7 @@ def snntorch_leaky(neurons: int) -> Run:
         for x_t in x:
             spike, mem = layer(x_t, mem)
             out.append(spike)
+        layer.reset_mem()
         return torch.stack(out)
     return run
 

@@ -41,11 +41,21 @@ class Namespace:
 
     def __init__(self, values: dict[str, Any], pairs: frozenset[str], states: Collection[str], dual: bool,
                  sided: bool) -> None:
-        parts = (positive_part, negative_part)
-        vars(self).update(
-            _values=values, _pairs=pairs, _states=states,
-            branches=Parts(Part(self, p, f) for p, f in zip(PAIR, parts, strict=True)) if dual else Parts([Part(self)]),
-            sides=Parts(Part(self, p) for p in PAIR) if sided else Parts([Part(self)]))
+        vars(self).update(_values=values, _pairs=pairs, _states=states, _dual=dual, _sided=sided)
+
+    # Made anew at each access: kept here, they would form cycles that hold a whole step's tensors until collected.
+
+    @property
+    def branches(self) -> Parts:
+        """The traces that values are split into: one, or a positive and a negative one."""
+        if self._dual:
+            return Parts((Part(self, "pos_", positive_part), Part(self, "neg_", negative_part)))
+        return Parts([Part(self)])
+
+    @property
+    def sides(self) -> Parts:
+        """The directions of firing: one, or upwards and downwards."""
+        return Parts(Part(self, prefix) for prefix in PAIR) if self._sided else Parts([Part(self)])
 
     def __getattr__(self, name: str) -> Any:
         try:

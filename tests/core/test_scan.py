@@ -1,5 +1,6 @@
 """scan: folding time into the batch, time_dim, states and gradients from call to call."""
 
+import gc
 import threading
 
 import pytest
@@ -324,3 +325,13 @@ def test_a_backend_set_for_a_block_ends_with_it_also_after_an_error():
         assert tt.backends.requested() == "eager"
         1 / 0  # noqa: B018
     assert tt.backends.requested() == "auto"
+
+
+def test_an_eager_step_leaves_nothing_for_the_garbage_collector():
+    layer, x = tt.snn.DSRLITS(3), torch.randn(4, 2, 3, requires_grad=True)
+    with tt.backend("eager"):
+        tt.scan(layer, x)
+        gc.collect()
+        tt.scan(layer, x)
+    layer.zero_states()
+    assert gc.collect() == 0
