@@ -66,9 +66,10 @@ class Neuron(SpikingLayer):
         soft = [stage for stage in self.stages if stage.needs_hard_spikes]
         if soft and not _makes_hard_spikes(self.bound_step()):
             raise ValueError(
-                f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with spike_fn="
-                f"{_shown(self.spike_fn)} and quant_fn={_shown(self.quant_fn)} no spike is ever exactly 0; give quant_fn=tt.functional.round_ste() or a "
-                "spike_fn with hard spikes such as tt.functional.heavi_erfc(1.0)")
+                f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with "
+                f"spike_fn={_shown(self.spike_fn)} and quant_fn={_shown(self.quant_fn)} no spike is ever exactly 0; "
+                "give quant_fn=tt.functional.round_ste() or a spike_fn with hard spikes such as "
+                "tt.functional.heavi_erfc(1.0)")
 
     def bound_step(self) -> Step:
         """Return the pipeline with this layer's callables."""
