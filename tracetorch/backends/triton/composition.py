@@ -12,7 +12,7 @@ from torch import nn
 
 from tracetorch import functional, stages
 from tracetorch.backends.triton import stages as written
-from tracetorch.pipeline import PAIR, Step
+from tracetorch.pipeline import PAIR, Pipeline, Step
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ def _texts(stages: Iterable[Wired]) -> Iterable[str]:
 def known(step: Step) -> Composition | None:
     """The composition of hand-written stages that runs `step`, or None where some part has none."""
     pipeline = step.pipeline
+    if type(pipeline) is not Pipeline:      # a padded one
+        return None
     fire = _firing(step) if pipeline.fires else None
     if (pipeline.fires and fire is None) or any(type(stage) not in _TRAITS for stage in pipeline.stages):
         return None
