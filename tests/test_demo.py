@@ -67,6 +67,15 @@ def test_the_picture_shows_one_image_after_another():
     assert spikes.sum() > 0
 
 
+def test_the_picture_traces_neurons_that_can_be_read():
+    from tracetorch.demo.picture import readable
+
+    spikes = torch.zeros(10, 4)
+    spikes[:3, :3], spikes[:, 3] = 1.0, 1.0
+    potential = torch.tensor([5.0, 1.0, 2.0, 0.1]).expand(10, 4)
+    assert readable(spikes, potential, 3) == [1, 2, 0]
+
+
 @pytest.mark.parametrize("package", ["sklearn", "matplotlib", "tqdm"])
 def test_a_missing_extra_is_named_in_one_line(package, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)

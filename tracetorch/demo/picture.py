@@ -28,7 +28,7 @@ def draw(model: nn.Sequential, images: Tensor, x: Tensor, report: Any, path: str
     figure.suptitle(f"Digits seen row by row: {report.accuracies[-1]:.1%} of the held-out ones named correctly")
     raster = ttplot.raster(spikes, figure.add_subplot(rows[1]))
     traces = figure.add_subplot(rows[2], sharex=raster)
-    layer, neurons = model[HIDDEN_LAYER], half_active(spikes, NEURONS)
+    layer, neurons = model[HIDDEN_LAYER], readable(spikes, recorded["potential"], NEURONS)
     ttplot.traces(recorded, traces, layer=layer, neurons=neurons, spikes=spikes)
     separate(raster, traces, len(x), len(images))
     thumbnails(figure.add_subplot(rows[0], sharex=raster), images, len(x))
@@ -53,9 +53,10 @@ def hidden_activity(model: nn.Sequential, x: Tensor) -> tuple[Tensor, dict[str, 
     return in_a_row(spikes), {name: in_a_row(values) for name, values in recorded.items()}
 
 
-def half_active(spikes: Tensor, count: int) -> list[int]:
-    """Neurons that fire about every third step: their traces show the most."""
-    return (spikes.abs().mean(0) - 0.3).abs().argsort()[:count].tolist()
+def readable(spikes: Tensor, potential: Tensor, count: int) -> list[int]:
+    """Neurons whose traces show the most: about every third step a spike, and no huge excursions between."""
+    seldom_or_often = (spikes.mean(0) - 0.3).abs() > 0.15
+    return (potential.abs().amax(0) + 1e6 * seldom_or_often).argsort()[:count].tolist()
 
 
 def thumbnails(ax: Axes, images: Tensor, steps: int) -> None:
