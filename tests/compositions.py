@@ -5,6 +5,7 @@ import zlib
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 import tests.traits  # noqa: F401  (its stages join below)
 import tracetorch as tt
@@ -24,6 +25,18 @@ COMPANY = (
     (tt.Dual, tt.Synaptic, tt.Recurrent, tt.Reset("none"), tt.Scaled),
 )
 """What each stage is composed with, as far as `compose` accepts it."""
+
+
+class Net(tt.Model):
+    """Two layers with a plain module between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([tt.snn.SLIB(3), tt.snn.LI(3)])
+        self.between = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.layers[1](self.between(self.layers[0](x)))
 
 
 def stages() -> list[type[tt.Stage]]:

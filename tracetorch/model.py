@@ -58,7 +58,8 @@ def load_states(module: nn.Module, states: dict[str, Tensor], strict: bool = Tru
     """Take over states from `save_states`; a load that fails changes nothing.
 
     Args:
-        states: from `save_states`, or from `torch.load(path, weights_only=True)`.
+        states: from `save_states`, or from `torch.load(path, weights_only=True)`; `{}`, as saved before any step,
+            forgets all states if strict.
         strict: False passes over names that are missing or that the module does not have.
         device: where to put them; without it, where the layer's parameters are.
 
@@ -70,7 +71,7 @@ def load_states(module: nn.Module, states: dict[str, Tensor], strict: bool = Tru
     optional = {_join(path, name) for path, layer in named_layers(module) for name in layer._optional_states}
     faults = []
     if strict:
-        faults += [f"missing {name}" for name in slots if name not in states and name not in optional]
+        faults += [f"missing {name}" for name in slots if states and name not in states and name not in optional]
         faults += [f"unknown {name}" for name in states if name not in slots]
     found = {name: value for name, value in states.items() if name in slots}
     for name, value in found.items():
@@ -84,7 +85,7 @@ def load_states(module: nn.Module, states: dict[str, Tensor], strict: bool = Tru
         layer, attribute = slots[name]
         if name in found:
             setattr(layer, attribute, found[name].detach().clone().to(device or _device_of(layer, found[name])))
-        elif name in optional:
+        elif name in optional or (strict and not states):
             setattr(layer, attribute, None)
 
 

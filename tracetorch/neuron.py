@@ -73,17 +73,18 @@ class Neuron(SpikingLayer):
 
     def bound_step(self) -> Step:
         """Return the pipeline with this layer's callables."""
-        return Step(self.pipeline, getattr(self, "spike_fn", None), getattr(self, "quant_fn", None), self._where)
+        activations = {} if self._compiled is not None else {name: fn for name, (fn, _) in self._transforms.items()}
+        return Step(self.pipeline, getattr(self, "spike_fn", None), getattr(self, "quant_fn", None), self._where,
+                    activations)
 
-    def constrained(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        """Return every parameter's value (shape [] or [num_neurons]) in `dtype`, by name."""
-        out = {}
-        for name, (activation, _) in self._transforms.items():
-            stored = self._stored(name)
-            if dtype is not None and stored.dtype != dtype:
-                stored = stored.to(dtype)
-            out[name] = activation(stored) if self._compiled is None else stored
-        return out
+    def constrained(self) -> dict[str, Tensor]:
+        """Return every parameter's value (shape [] or [num_neurons]), by name."""
+        return self.bound_step().values(self.stored())
+
+    def stored(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """Return what is stored of every parameter, in `dtype`: the raw tensor, or its value after `TTcompile`."""
+        found = {name: self._stored(name) for name in self._transforms}
+        return {name: t if dtype is None or t.dtype == dtype else t.to(dtype) for name, t in found.items()}
 
     def _stored(self, name: str) -> Tensor:
         """Return the raw tensor of a parameter, or its value after `TTcompile`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -175,13 +175,20 @@ class Step:
     """A pipeline bound to its callables: all that a backend needs to know of a layer.
 
     Calling it is one time step, elementwise in its tensors: `(x, states, params) -> (y, states, traces)`,
-    where `traces` holds the value of each recorded name at the end of the step.
+    where `traces` holds the value of each recorded name at the end of the step. `activations` lead from what a layer
+    stores of its parameters to their values, `params`.
     """
 
     pipeline: Pipeline
     spike_fn: Callable[[Tensor], Tensor] | None
     quant_fn: Callable[[Tensor], Tensor] | None
     name: str
+    activations: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+
+    def values(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the value of every parameter (shape [] or [num_neurons]) from what the layer stores of it."""
+        activations = self.activations
+        return {n: activations[n](raw) if n in activations else raw for n, raw in stored.items()}
 
     def __call__(self, x: Tensor, states: dict[str, Tensor], params: dict[str, Tensor],
                  record: tuple[str, ...] = ()) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:

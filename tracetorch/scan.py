@@ -103,7 +103,7 @@ def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], reco
     """Scan one layer from given states as a pure function; return output, new states and traces."""
     out, compute = layer.dtypes(x)
     dim = layer._check_step(x.shape[1:], states, x.device)
-    step, params = layer.bound_step(), layer.constrained(compute)
+    step, params = layer.bound_step(), layer.stored(compute)
     key = states.get("rng")
 
     def rng() -> Tensor:
@@ -117,7 +117,7 @@ def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], reco
         step = replace(step, pipeline=padded(step.pipeline))
         left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
         start[LEFT] = left.expand(x.shape[1:]).contiguous()
-    chosen = backends.select(step, x, params, record)
+    chosen = backends.select(step, x, params, record, dim)
     x = x if x.dtype == out else x.to(out)
     y, new, traces = chosen.scan(step, x, start, params, dim=dim, rng=rng, record=record)
     new.pop(LEFT, None)

@@ -5,21 +5,11 @@ import torch
 from torch import nn
 
 import tracetorch as tt
-from tests.compositions import assert_close, inputs
+from tests.compositions import Net, assert_close, inputs
 from tests.traits.noise import Noise
 from tracetorch import snn
 
 X = inputs(6, 2, 3).float()
-
-
-class Net(tt.Model):
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.ModuleList([snn.SLIB(3), snn.LI(3)])
-        self.between = nn.Linear(3, 3)
-
-    def forward(self, x):
-        return self.layers[1](self.between(self.layers[0](x)))
 
 
 # -- moved and cast --------------------------------------------------------------------

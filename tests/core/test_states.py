@@ -10,21 +10,11 @@ import torch
 from torch import nn
 
 import tracetorch as tt
-from tests.compositions import assert_close, inputs, stepped
+from tests.compositions import Net, assert_close, inputs, stepped
 from tests.traits.depression import Depression
 from tracetorch import snn
 
 X = inputs(6, 2, 3).float()
-
-
-class Net(tt.Model):
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.ModuleList([snn.SLIB(3), snn.LI(3)])
-        self.between = nn.Linear(3, 3)
-
-    def forward(self, x):
-        return self.layers[1](self.between(self.layers[0](x)))
 
 
 VERBS = ["on the module", "as functions"]
@@ -171,6 +161,16 @@ def test_a_load_that_is_not_strict_passes_over_names():
     net = Net()
     net.load_states({"layers.1.mem": torch.ones(2, 3), "layers.7.mem": torch.ones(2, 3)}, strict=False)
     assert net.layers[1].mem.eq(1).all() and net.layers[0].mem is None
+
+
+def test_states_saved_before_any_step_load_as_none():
+    net = Net()
+    fresh = net.save_states()
+    net(X[0])
+    net.load_states(fresh, strict=False)
+    assert len(net.save_states()) == 3
+    net.load_states(fresh)
+    assert net.save_states() == {}
 
 
 def test_states_follow_a_change_of_batch_by_zeroing_first():

@@ -133,7 +133,7 @@ def test_no_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert build.compiler() is None
     layer, x = tt.compose(tt.EMA, tt.Binary, name="NeverBuilt")(3), torch.ones(4, 2, 3)
-    reason = why_not(layer.bound_step(), x, layer.constrained(), ())
+    reason = why_not(layer.bound_step(), x, layer.stored(), (), 1)
     assert reason == "there is no C++ compiler: install g++ or clang++, or name one in the environment variable CXX"
     with pytest.raises(RuntimeError, match="there is no C"):
         answer()

@@ -31,7 +31,7 @@ def problem(cls, shape, dim, dtype=torch.float64, io=None, given=True, seed=0, *
     x = torch.randn(shape, generator=g, dtype=torch.float64).to(io or dtype).requires_grad_()
     params = {
         k: (p.detach() * (0.8 + 0.3 * torch.rand(p.shape, generator=g, dtype=dtype))).requires_grad_()
-        for k, p in layer.constrained().items()
+        for k, p in layer.stored().items()
     }
     states = dict.fromkeys(layer.pipeline.states)
     for k in states if given else ():
@@ -41,7 +41,7 @@ def problem(cls, shape, dim, dtype=torch.float64, io=None, given=True, seed=0, *
 
 def run(backend, step, x, states, params, dim, record=()):
     """Output, final states and traces, then the gradients of a fixed loss over all of them."""
-    assert backend.why_not(step, x, params, record) is None
+    assert backend.why_not(step, x, params, record, dim) is None
     y, new, traces = backend.scan(step, x, states, params, dim=dim, rng=lambda: torch.tensor([5, 7]), record=record)
     g = torch.Generator().manual_seed(1)
     values = [y, *new.values(), *traces.values()]
@@ -224,4 +224,4 @@ REASONS = {
 def test_why_not(name):
     make, text = REASONS[name]
     step, x, params = make(problem(tt.snn.LIB, (3, 2, 4), 1))
-    assert text in cpp.why_not(step, x, params, ())
+    assert text in cpp.why_not(step, x, params, (), 1)

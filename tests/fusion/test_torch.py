@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -48,8 +49,7 @@ def test_opcheck_backward():
 
 def test_operator_is_the_function():
     x, starts, params, *_ = parts = operator_inputs(("potential",))
-    layer = tt.snn.SLIB(4, bias_rank=0)
-    step = layer.bound_step()
+    step = replace(tt.snn.SLIB(4, bias_rank=0).bound_step(), activations={})
     named = dict(zip(step.pipeline.parameters, params, strict=True))
     y, new, traces = launch.scan(
         step, x, dict(zip(step.pipeline.states, starts, strict=True)), named, dim=1, rng=None, record=("potential",)

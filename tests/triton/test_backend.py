@@ -19,7 +19,7 @@ def backend():
 
 def why_not(backend, layer, x=None):
     x = inputs(2, 3, dtype=torch.float32) if x is None else x
-    return backend.why_not(layer.bound_step(), x, layer.constrained(), ())
+    return backend.why_not(layer.bound_step(), x, layer.stored(), (), 0)
 
 
 def test_runs_interpreted_on_the_cpu(backend):

@@ -2,13 +2,14 @@
 
 A backend is a module with `name` and
 
-    why_not(step, x, params, record) -> str | None     why it can't run this step; None where it can
+    why_not(step, x, params, record, dim) -> str | None     why it can't run this step; None where it can
     scan(step, x, states, params, *, dim, rng, record) -> (y, new_states, traces)
 
 `x` is [T, *step_shape] in the dtype of the output; `states` (shaped like one step, or None: start anew) and
-`params` (shape [] or [N]) are in the dtype of the computation; `dim` is the neuron dimension of one step, from
-the front; `rng()` returns the int64 pair (seed, position of the first step) and is called only where the step
-draws random numbers; `record` names values whose traces [T, *step_shape] are returned.
+`params` (shape [] or [N]; what the layer stores, `step.values(params)` gives the values) are in the dtype of the
+computation; `dim` is the neuron dimension of one step, from the front; `rng()` returns the int64 pair (seed, position
+of the first step) and is called only where the step draws random numbers; `record` names values whose traces
+[T, *step_shape] are returned.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _import(name: str) -> None:
 _import._dynamo_marked_constant = True    # type: ignore[attr-defined]  # torch.compile calls it: it cannot trace imports
 
 
-def select(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...]) -> ModuleType:
+def select(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...], dim: int) -> ModuleType:
     """Return the backend that runs this scan.
 
     Raises:
@@ -90,7 +91,7 @@ def select(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, 
     name = requested()
     if name != "auto":
         chosen = load(name)
-        reason = chosen.why_not(step, x, params, record)
+        reason = chosen.why_not(step, x, params, record, dim)
         if reason is not None:
             raise RuntimeError(f"backend={name!r} can't run {step.name}: {reason}. Use backend='auto' or 'eager'")
         return chosen
@@ -98,7 +99,7 @@ def select(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, 
         return load("eager")
     try:
         fused = load(FUSED[x.device.type])
-        reason = fused.why_not(step, x, params, record)
+        reason = fused.why_not(step, x, params, record, dim)
     except ImportError as error:
         reason = str(error)
     if reason is None:

@@ -14,7 +14,7 @@ from ..pipeline import Step
 name = "eager"
 
 
-def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...]) -> str | None:
+def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...], dim: int) -> str | None:
     """Return None: everything runs."""
     return None
 
@@ -25,7 +25,8 @@ def scan(step: Step, x: Tensor, states: dict[str, Tensor | None], params: dict[s
     """Step through time; see `tracetorch.backends` for the arguments."""
     shape = x.shape[1:]
     dtype = next((p.dtype for p in params.values()), torch.promote_types(x.dtype, torch.float32))
-    params = {k: p.view(-1, *[1] * (len(shape) - 1 - dim)) if p.ndim else p for k, p in params.items()}
+    params = {k: p.view(-1, *[1] * (len(shape) - 1 - dim)) if p.ndim else p
+              for k, p in step.values(params).items()}
     now = {k: torch.full(shape, step.pipeline.states[k].init, dtype=dtype, device=x.device) if state is None else state
            for k, state in states.items()}
     ys, traces = [], []

@@ -148,7 +148,7 @@ def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
     step = Step(layer.pipeline, _with_slope(kind, params.pop("alpha")), torch.nn.Identity(), layer.__name__)
     x = x_seq.to(dtype).unflatten(1, (-1, neurons) if neurons else (1, 0))  # [T, batch, neurons]
     states = {name: None if s is None else s.to(compute).reshape(x.shape[1:]) for name, s in states.items()}
-    y, new, traces = backends.select(step, x, params, record).scan(
+    y, new, traces = backends.select(step, x, params, record, 1).scan(
         step, x, states, params, dim=1, rng=None, record=record
     )
     return y.flatten(1), {k: v.flatten() for k, v in new.items()}, {k: v.flatten(1) for k, v in traces.items()}

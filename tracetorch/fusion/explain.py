@@ -96,7 +96,7 @@ def _explain(path: str, layer: nn.Module, dtype: torch.dtype) -> LayerExplanatio
     device = next((t.device for t in (*layer.parameters(), *layer.buffers())), torch.device("cpu"))
     io, compute = layer.dtypes(torch.empty(0, dtype=dtype, device=device))
     x = torch.empty((1, layer.num_neurons), dtype=io, device=device)
-    step, params = layer.bound_step(), {k: p.detach() for k, p in layer.constrained(compute).items()}
+    step, params = layer.bound_step(), layer.stored(compute)
     reasons = {b: _why_not(b, step, x, params) for b in FUSING}
     chosen = backends.FUSED.get(device.type, "eager")
     chosen = "eager" if reasons.get(chosen) else chosen
@@ -109,7 +109,7 @@ def _explain(path: str, layer: nn.Module, dtype: torch.dtype) -> LayerExplanatio
 
 def _why_not(name: str, step: Step, x: Tensor, params: dict[str, Tensor]) -> str | None:
     try:
-        return backends.load(name).why_not(step, x, params, ())
+        return backends.load(name).why_not(step, x, params, (), x.ndim - 2)
     except ImportError as error:
         return str(error)
 

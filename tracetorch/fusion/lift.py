@@ -26,9 +26,15 @@ def lifted(step: Step) -> dict[str, Tensor]:
     return found
 
 
-def why_not_lifted(tensors: dict[str, Tensor], size: int, last: bool) -> str | None:
-    """Say which lifted tensor is neither a number nor one value per neuron; `last`: neurons are the last dimension."""
-    for name, tensor in tensors.items():
+def as_parameters(step: Step, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return what `lifted` found as kernels take parameters: of shape [] or [num_neurons], in `dtype`."""
+    return {n: (t.reshape(()) if t.numel() == 1 else t).to(dtype) for n, t in lifted(step).items()}
+
+
+def why_not_lifted(step: Step, shape: torch.Size, dim: int) -> str | None:
+    """Say which lifted tensor is neither a number nor one value per neuron; a step of `shape` has them along `dim`."""
+    size, last = shape[dim], dim == len(shape) - 1
+    for name, tensor in lifted(step).items():
         if tensor.numel() != 1 and not (last and tuple(tensor.shape) == (size,)):
             return (
                 f"{name} has shape {list(tensor.shape)}: a fused callable may hold numbers, or one value for each "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,17 @@ def trace(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Trace
     )  # fmt: skip
 
 
+def derivative(activation: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Body:
+    """Trace (raw, gradient of activation(raw)) -> (gradient of raw,); raises CannotTrace."""
+
+    def function(raw: Tensor, gradient: Tensor) -> list[Tensor]:
+        raw = raw.detach().requires_grad_()
+        return _gradients([activation(raw)], [gradient], [raw])
+
+    with _clean():
+        return _record(function, ["raw", "gradient"], dtype, SIZES[0])
+
+
 @contextlib.contextmanager
 def _clean() -> Iterator[None]:
     """Trace as if nothing surrounded the call: no inference mode, autocast, grad mode or random stream."""
@@ -120,29 +131,35 @@ class _Flat:
         if not pairs:
             return [torch.zeros_like(v) for v in inputs]
         outputs, cotangents = zip(*pairs, strict=True)
-        # torch.autograd.grad would import the symbolic shapes, half a second, to check that the sizes agree
-        grads = torch.autograd.Variable._execution_engine.run_backward(
-            outputs, cotangents, False, False, tuple(inputs), allow_unreachable=True, accumulate_grad=False
-        )
-        return [torch.zeros_like(v) if g is None else g for v, g in zip(inputs, grads, strict=True)]
+        return _gradients(outputs, cotangents, inputs)
 
     def bodies(self, dtype: torch.dtype, size: int) -> tuple[Body, Body]:
-        return self.body(self.forward, self.inputs, dtype, size), self.body(self.backward, self.names, dtype, size)
+        return _record(self.forward, self.inputs, dtype, size), _record(self.backward, self.names, dtype, size)
 
-    def body(self, function: Callable, names: list[str], dtype: torch.dtype, size: int) -> Body:
-        generator = torch.Generator().manual_seed(size)
-        examples = [torch.rand(size, dtype=dtype, generator=generator) for _ in names]
-        recorder = Recorder(examples, names)
-        try:
-            with _Escapes(), _Calls(recorder):
-                outputs = function(*examples)
-            return recorder.body(outputs)
-        except (CannotTrace, Unsupported) as error:
-            raise CannotTrace(str(error)) from None
-        except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            place = where(error.__traceback__)
-            raise CannotTrace(f"{place}{type(error).__name__}: {reason}") from error
+
+def _record(function: Callable, names: list[str], dtype: torch.dtype, size: int) -> Body:
+    """Run a function on examples of `size` elements and write down what it computes."""
+    generator = torch.Generator().manual_seed(size)
+    examples = [torch.rand(size, dtype=dtype, generator=generator) for _ in names]
+    recorder = Recorder(examples, names)
+    try:
+        with _Escapes(), _Calls(recorder):
+            outputs = function(*examples)
+        return recorder.body(outputs)
+    except (CannotTrace, Unsupported) as error:
+        raise CannotTrace(str(error)) from None
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        place = where(error.__traceback__)
+        raise CannotTrace(f"{place}{type(error).__name__}: {reason}") from error
+
+
+def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+    # torch.autograd.grad would import the symbolic shapes, half a second, to check that the sizes agree
+    grads = torch.autograd.Variable._execution_engine.run_backward(
+        tuple(outputs), tuple(cotangents), False, False, tuple(inputs), allow_unreachable=True, accumulate_grad=False
+    )
+    return [torch.zeros_like(v) if g is None else g for v, g in zip(inputs, grads, strict=True)]
 
 
 class _Calls(TorchDispatchMode):

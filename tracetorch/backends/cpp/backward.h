@@ -8,10 +8,12 @@
 namespace tt {
 
 // Arguments after REST: start states, parameters, cotangents of final states, of traces, strides of those,
-// then where to put gradients of start states and of parameters. An address of 0 means none.
+// then where to put gradients of start states and of parameters, and what is stored of those parameters. An address
+// of 0 means none.
 enum {
   START_AT = REST, PARAMS_AT = START_AT + STATES, GFINAL_AT = PARAMS_AT + SCALARS + VECTORS, GTRACE_AT = GFINAL_AT + STATES,
-  GTRACE_STRIDE_AT = GTRACE_AT + TRACES, GSTART_AT = GTRACE_STRIDE_AT + TRACES, GPARAM_AT = GSTART_AT + STATES
+  GTRACE_STRIDE_AT = GTRACE_AT + TRACES, GSTART_AT = GTRACE_STRIDE_AT + TRACES, GPARAM_AT = GSTART_AT + STATES,
+  STORED_AT = GPARAM_AT + GRADS
 };
 
 constexpr int FRAME = (STATES + TAPE) * W;      // what is kept of a step of the segment
@@ -59,7 +61,7 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
   }
 }
 
-// Sums over lanes and rows: `vectors` holds [chunks, GRADS, columns], `scalars` [tasks, GRADS].
+// Gradients of the parameters as stored: sums over lanes and rows, where `vectors` holds [chunks, GRADS, columns], `scalars` [tasks, GRADS].
 static void reduce(const Arguments& a, const Grid& g, const T* vectors, const double* scalars, int n) {
   for (int q = 0; q < GRADS; q++) {
     T* to = a.pointer<T>(GPARAM_AT + q);
@@ -67,6 +69,7 @@ static void reduce(const Arguments& a, const Grid& g, const T* vectors, const do
       double total = 0;
       for (long task = 0; task < g.tasks(); task++) total += scalars[task * GRADS + q];
       *to = (T)total;
+      Step::through_activation(q, 1, a.pointer<const T>(STORED_AT + q), to);
       continue;
     }
     const long inner = a[INNER];
@@ -78,6 +81,7 @@ static void reduce(const Arguments& a, const Grid& g, const T* vectors, const do
           for (long i = 0; i < inner; i++) total += vectors[(c * GRADS + q) * g.columns + m + i];
       to[neuron] = (T)total;
     }
+    Step::through_activation(q, (int)a[NEURONS], a.pointer<const T>(STORED_AT + q), to);
   }
 }
 

@@ -66,10 +66,10 @@ class Kernel:
 
     def backward(
         self, place: Place, wanted: Wanted, x: Tensor, starts: Sequence[Tensor | None], params: Sequence[Tensor],
-        kept: Tensor | None, gy: Tensor | None, gfinals: Sequence[Tensor | None], gtraces: Sequence[Tensor | None],
-        wanted_starts: Sequence[bool],
+        stored: Sequence[Tensor], kept: Tensor | None, gy: Tensor | None, gfinals: Sequence[Tensor | None],
+        gtraces: Sequence[Tensor | None], wanted_starts: Sequence[bool],
     ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:  # fmt: skip
-        """Return the gradients of x, of the start states and of the parameters, those that are wanted."""
+        """Return the gradients of x, of the start states and of the parameters as stored, those that are wanted."""
         if wanted not in self._backward:
             self._backward[wanted] = _function(backward_source(self.step, self.layout, wanted), "backward")
         gx = _like(x) if wanted.x else None
@@ -78,7 +78,7 @@ class Kernel:
         x, gy = rows(x), None if gy is None else rows(gy)
         gtraces = [None if g is None else rows(g) for g in gtraces]
         starts, gfinals = self._ready(starts, place.size), self._ready(gfinals, place.size)
-        params = self._ready(params)
+        params, stored = self._ready(params), self._ready(stored)
         values = [*_numbers(place, x, kept), *((0, 0) if gy is None else (gy.data_ptr(), gy.stride(0)))]
         values.append(0 if gx is None else gx.data_ptr())
         values += [0 if t is None else t.data_ptr() for t in starts]
@@ -88,6 +88,7 @@ class Kernel:
         values += [0 if t is None else t.stride(0) for t in gtraces]
         values += [0 if t is None else t.data_ptr() for t in gstarts]
         values += [g.data_ptr() for q in self._order if (g := gparams[q]) is not None]
+        values += [stored[q].data_ptr() for q in self._order if wanted.params[q]]
         if place.size:
             _call(self._backward[wanted], values)
         return gx, gstarts, gparams

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ...fusion.lift import lifted, why_not_lifted
-from ...fusion.program import traced
+from ...fusion.lift import as_parameters, why_not_lifted
+from ...fusion.program import derivative_of, traced
 from ...fusion.trace import CannotTrace
 from ...pipeline import Step
 from . import build, ops
@@ -21,7 +21,9 @@ from .source import TYPES, Wanted, backward_source, forward_source
 name = "cpp"
 
 
-def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...]) -> str | None:
+def why_not(
+    step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...], dim: int
+) -> str | None:  # fmt: skip
     """Return why this scan cannot run as compiled C++, None where it can; see `tracetorch.backends`."""
     if x.device.type != "cpu":
         return f"the input is on {x.device}, and compiled C++ runs on the CPU"
@@ -36,14 +38,17 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
         program = traced(step, dtype, record)
     except CannotTrace as error:
         return str(error)
-    return build.NO_COMPILER if not program.built and build.compiler() is None else None
+    if not program.built and build.compiler() is None:
+        return build.NO_COMPILER
+    return why_not_lifted(step, x.shape[1:], dim)
 
 
 def shown(step: Step, x: Tensor, params: dict[str, Tensor]) -> tuple[str, int]:
     """Return the C++ made for a step, forward then backward, and how many steps lie between kept states."""
-    given = [*params.values(), *lifted(step).values()]
-    kernel = kernel_of(step, compute_dtype(x, params), (), x.dtype, tuple(p.numel() != 1 for p in given))
-    wanted = Wanted(True, (True,) * len(given))
+    dtype = compute_dtype(x, params)
+    params = params | as_parameters(step, dtype)
+    vectors, activations = tuple(p.ndim == 1 for p in params.values()), _through(step, params, dtype)
+    kernel, wanted = kernel_of(step, dtype, (), x.dtype, vectors, activations), Wanted(True, (True,) * len(params))
     both = forward_source(kernel.step, kernel.layout), backward_source(kernel.step, kernel.layout, wanted)
     return "\n".join(both), SEGMENT
 
@@ -61,47 +66,51 @@ def scan(
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
     """Scan through time in compiled C++; see `tracetorch.backends` for the arguments."""
     dtype, names = compute_dtype(x, params), tuple(step.pipeline.states)
-    given = [*(params[n] for n in step.pipeline.parameters), *_lifted(step, dtype, x.shape[1:], dim)]
+    params = {n: params[n] for n in step.pipeline.parameters} | as_parameters(step, dtype)
     starts = [states[n] for n in names]
-    differentiable = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *starts, *given))
-    run = _operator if torch.compiler.is_compiling() else _differentiable if differentiable else _plain
-    y, *rest = run(step, x, starts, given, dim, rng, record, dtype)
+    run = _operator if torch.compiler.is_compiling() else _differentiable if _wanted(x, starts, params) else _plain
+    y, *rest = run(step, x, starts, params, dim, rng, record, dtype)
     return y, dict(zip(names, rest, strict=False)), dict(zip(record, rest[len(names) :], strict=True))
 
 
-def _kernel_and_place(step, x, given, dim, rng, record, dtype):
-    kernel = kernel_of(step, dtype, record, x.dtype, tuple([p.ndim == 1 for p in given]))
-    return kernel, place_of(x.shape, dim, rng() if kernel.step.draws else None)
+def _wanted(x: Tensor, starts: list[Tensor | None], params: dict[str, Tensor]) -> bool:
+    """Say whether anything is to be differentiated."""
+    tensors = (x, *starts, *params.values())
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-def _plain(step, x, starts, given, dim, rng, record, dtype):
-    kernel, place = _kernel_and_place(step, x, given, dim, rng, record, dtype)
+def _through(step: Step, params: dict[str, Tensor], dtype: torch.dtype) -> tuple[Callable | None, ...]:
+    """Return the activations that the kernel's backward leads through, None for a parameter where there is none."""
+    named = [step.activations.get(n) for n in params]
+    return tuple([a if derivative_of(a, dtype) else None for a in named])
+
+
+def _plain(step, x, starts, params, dim, rng, record, dtype):
+    given = list(step.values(params).values())
+    kernel = kernel_of(step, dtype, record, x.dtype, tuple([p.ndim == 1 for p in given]), (None,) * len(given))
+    place = place_of(x.shape, dim, rng() if kernel.step.draws else None)
     y, finals, traces, _ = kernel.forward(place, x, starts, given, save=False)
     return y, *finals, *traces
 
 
-def _differentiable(step, x, starts, given, dim, rng, record, dtype):
-    kernel, place = _kernel_and_place(step, x, given, dim, rng, record, dtype)
-    return Scan.apply(kernel, place, x, *starts, *given)
+def _differentiable(step, x, starts, params, dim, rng, record, dtype):
+    activations = _through(step, params, dtype)
+    outside = {n: p for (n, p), a in zip(params.items(), activations, strict=True) if a is None}
+    given = list((params | step.values(outside)).values())
+    kernel = kernel_of(step, dtype, record, x.dtype, tuple([p.ndim == 1 for p in given]), activations)
+    place = place_of(x.shape, dim, rng() if kernel.step.draws else None)
+    return Scan.apply(kernel, place, activations, x, *starts, *given)
 
 
-def _operator(step, x, starts, given, dim, rng, record, dtype):
+def _operator(step, x, starts, params, dim, rng, record, dtype):
+    given = list(step.values(params).values())
     key, _, draws = ops.described(step.pipeline, step.spike_fn, step.quant_fn, step.name, dtype, record)
     fresh = all(s is None for s in starts)
     begin = [step.pipeline.states[n].init for n in step.pipeline.states]
     starts = [x.new_full(x.shape[1:], v, dtype=dtype) if s is None else s for s, v in zip(starts, begin, strict=True)]
-    save = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *starts, *given))
+    save = _wanted(x, starts, params)
     key_and_position = rng() if draws else None
     *out, _ = ops.cpp_scan(
         x, [] if fresh else starts, given, key_and_position, key, ",".join(record), dim, len(starts), dtype, save
     )
     return out
-
-
-def _lifted(step: Step, dtype: torch.dtype, shape: torch.Size, dim: int) -> list[Tensor]:
-    """Tensors lifted out of the callables, as the kernel takes them: single numbers, or one for each neuron."""
-    free = lifted(step)
-    reason = why_not_lifted(free, shape[dim], dim == len(shape) - 1)
-    if reason is not None:
-        raise RuntimeError(f'{step.name}: {reason}; run it under tt.backend("eager")')
-    return [(t.reshape(()) if t.numel() == 1 else t).to(dtype) for t in free.values()]

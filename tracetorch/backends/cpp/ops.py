@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ...fusion.program import traced
+from ...fusion.once import TWICE
+from ...fusion.program import derivative_of, traced
 from ...fusion.trace import CannotTrace
 from ...pipeline import Pipeline, Step
-from .autograd import TWICE
 from .kernel import Kernel, checkpoints, place_of
 from .source import Layout, Wanted
 
@@ -41,19 +41,20 @@ described._dynamo_marked_constant = True    # type: ignore[attr-defined]
 
 
 def kernel_of(
-    step: Step, dtype: torch.dtype, record: tuple[str, ...], io: torch.dtype, vectors: tuple[bool, ...]
-) -> Kernel:
-    """Return the compiled step in a layout, made once."""
+    step: Step, dtype: torch.dtype, record: tuple[str, ...], io: torch.dtype, vectors: tuple[bool, ...],
+    activations: tuple[Callable | None, ...],
+) -> Kernel:  # fmt: skip
+    """Return the compiled step in a layout, made once; `activations` are those that backward leads through."""
     program = traced(step, dtype, record)
-    key = io, vectors
+    key = io, vectors, activations
     if key not in program.built:
-        program.built[key] = Kernel(program, Layout(io, vectors))
+        program.built[key] = Kernel(program, Layout(io, vectors, tuple(derivative_of(a, dtype) for a in activations)))
     return program.built[key]
 
 
 def _kernel(key: str, record: str, dtype: torch.dtype, x: Tensor, params: Sequence[Tensor]) -> Kernel:
     names = tuple(record.split(",")) if record else ()
-    return kernel_of(_steps[key], dtype, names, x.dtype, tuple(p.ndim == 1 for p in params))
+    return kernel_of(_steps[key], dtype, names, x.dtype, tuple(p.ndim == 1 for p in params), (None,) * len(params))
 
 
 @torch.library.custom_op("tracetorch::cpp_scan", mutates_args=())
@@ -87,8 +88,8 @@ def cpp_scan_backward(
     kernel = _kernel(key, record, dtype, x, params)
     gy, gfinals, gtraces = cotangents[0], cotangents[1 : 1 + states], cotangents[1 + states :]
     gx, gstarts, gparams = kernel.backward(
-        place_of(x.shape, dim, rng), Wanted(need_x, tuple(need_params)), x, starts or [None] * states, params, kept,
-        gy, gfinals, gtraces, [need_starts] * states,
+        place_of(x.shape, dim, rng), Wanted(need_x, tuple(need_params)), x, starts or [None] * states, params, params,
+        kept, gy, gfinals, gtraces, [need_starts] * states,
     )  # fmt: skip
     own = [g.clone() for g in gparams if g is not None]     # an operator's outputs may not share memory
     return [g for g in (gx, *gstarts) if g is not None] + own

@@ -24,11 +24,13 @@ TYPES = {
 class Layout:
     """What the text depends on besides the step.
 
-    io: dtype of x and y. vectors: for each parameter, whether it has one value per neuron.
+    io: dtype of x and y. vectors: for each parameter, whether it has one value per neuron. derivatives: for each
+    parameter, the derivative of its activation, where backward is to give the gradient of what is stored of it.
     """
 
     io: torch.dtype
     vectors: tuple[bool, ...]
+    derivatives: tuple[Body | None, ...]
 
     def order(self) -> list[int]:
         """The parameters as the kernel takes them: single values first."""
@@ -76,6 +78,7 @@ def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> str:
     stores += [f"sums[{k} * W + i] += {{}};" for k in range(len(grads))]
     arguments = f"{row}const T* tape, {common}, const IO* gy_row, const T* const* gtrace, T* gnext, T* sums, IO* gx_row"
     functions.append(_function("backward", arguments, step, layout, backward, stores))
+    functions.append(_through_activations([layout.derivatives[q] for q in grads]))
     flags = ", ".join(str(layout.vectors[q]).lower() for q in grads) or "false"
     extra = f"constexpr int TAPE = {len(taped)}, GRADS = {len(grads)};\n"
     extra += f"constexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
@@ -121,6 +124,20 @@ def _function(name: str, arguments: str, step: TracedStep, layout: Layout, body:
         + [f"      {line}" for line in inside]
         + ["    }", "  }"]
     )
+
+
+def _through_activations(derivatives: list[Body | None]) -> str:
+    """The function that turns gradients of values into gradients of what is stored, in place."""
+    cases = []
+    for k, body in enumerate(derivatives):
+        if body is not None:
+            lines, (output,) = CPP.write(body)
+            loads = [f"const T {name.text} = {name.text}s[i];" for name in body.inputs]
+            cases += [f"case {k}: LANES(w) {{", *(f"  {line}" for line in (*loads, *lines))]
+            cases += [f"  {body.inputs[1].text}s[i] = {output};", "}", "break;"]
+    arguments = "int gradient_of, int w, const T* raws, T* gradients"
+    inside = [f"    {line}" for line in ("switch (gradient_of) {", *(f"  {line}" for line in cases), "}")]
+    return "\n".join([f"  INLINE void through_activation({arguments}) {{", *inside, "  }"])
 
 
 def _sources(step: TracedStep, layout: Layout, body: Body) -> list[tuple[str, str]]:

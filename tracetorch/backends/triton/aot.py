@@ -50,7 +50,7 @@ def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) 
         raise RuntimeError("aot: Triton's interpreter is on and compiles nothing; unset TRITON_INTERPRET")
     target = GPUTarget("cuda", int(found[1]), 32)
     compute = layer.dtypes(torch.empty(0, dtype=dtype))[1]
-    step, ranks = layer.bound_step(), {n: p.ndim for n, p in layer.constrained(compute).items()}
+    step, ranks = layer.bound_step(), {n: p.ndim for n, p in layer.stored(compute).items()}
     try:
         C = compose(step, compute)
     except (CannotTrace, Unsupported) as error:

@@ -10,11 +10,7 @@ from torch import Tensor
 
 from tracetorch.backends.triton import launch
 from tracetorch.backends.triton.composition import Composition
-
-TWICE = (
-    "a fused scan can be differentiated once; for second derivatives run it under "
-    'tt.backend("eager"), or tt.scan(..., backend="eager")'
-)
+from tracetorch.fusion.once import once
 
 
 class Scan(torch.autograd.Function):
@@ -43,22 +39,7 @@ class Scan(torch.autograd.Function):
             gpar = None if sums is None else launch.per_parameter(sums, par)
         absent: list[Any] = [None]
         grads = (gx, *(gstart or absent * count), *(gpar or absent * len(par)))
-        if torch.is_grad_enabled():
-            grads = _Once.apply(C.name, len(grads), *grads, gy, x, *tensors)
-        return None, None, None, None, *grads
-
-
-class _Once(torch.autograd.Function):
-    """`_Once.apply(name, n, *n gradients, *what they depend on)`: gradients that say so when differentiated again."""
-
-    @staticmethod
-    def forward(ctx, name: str, count: int, *tensors: Tensor | None):
-        ctx.name = name
-        return tensors[:count]
-
-    @staticmethod
-    def backward(ctx, *grads):
-        raise RuntimeError(f"{ctx.name}: {TWICE}")
+        return None, None, None, None, *once(C.name, grads, (gy, x, *tensors))
 
 
 def _split(C: Composition, tensors: Sequence[Any]) -> tuple[list[Tensor] | None, list[Tensor]]:

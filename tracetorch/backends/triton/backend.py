@@ -16,14 +16,15 @@ from tracetorch.backends.triton.composition import Composition, known
 from tracetorch.backends.triton.derived import derived
 from tracetorch.backends.triton.tuples import INTERPRETED
 from tracetorch.fusion.emit import Unsupported
-from tracetorch.fusion.lift import lifted, why_not_lifted
+from tracetorch.fusion.lift import as_parameters, why_not_lifted
 from tracetorch.fusion.trace import CannotTrace
 from tracetorch.pipeline import Step
 
 name = "triton"
 
 
-def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...]) -> str | None:
+def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...],
+            dim: int) -> str | None:
     """Return why this scan cannot run in Triton, None where it can; see `tracetorch.backends`."""
     if not x.is_cuda and not INTERPRETED:
         return f"the input is on {x.device}, and Triton runs on CUDA devices (or, interpreted, with TRITON_INTERPRET=1)"
@@ -32,7 +33,7 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return "a fused scan has no vmap, forward-mode or torch.func derivatives"
     found = _composition(step, compute_dtype(x, params), record)
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) else why_not_lifted(step, x.shape[1:], dim)
 
 
 def compute_dtype(x: Tensor, params: dict[str, Tensor]) -> torch.dtype:
@@ -83,7 +84,8 @@ def scan(
     C = _composition(step, dtype, record)
     if isinstance(C, str):
         raise RuntimeError(f"backend='triton' can't run {step.name}: {C}")
-    given = params if set(C.parameters) <= set(params) else params | _lifted(step, dtype, x.shape[1:], dim)
+    given = step.values(params)
+    given = given if set(C.parameters) <= set(given) else given | as_parameters(step, dtype)
     par = [given[n] for n in C.parameters]
     start = complete(C, [states[n] for n in C.states], x, dtype)
     key = rng() if C.draws else None
@@ -101,15 +103,6 @@ def complete(C: Composition, start: list[Tensor | None], x: Tensor, dtype: torch
         return start
     return [x.new_full(x.shape[1:], value, dtype=dtype) if s is None else s
             for s, value in zip(start, C.init, strict=True)]  # fmt: skip
-
-
-def _lifted(step: Step, dtype: torch.dtype, shape: torch.Size, dim: int) -> dict[str, Tensor]:
-    """The tensors inside spike_fn and quant_fn as parameters: one number, or one for each neuron."""
-    free = lifted(step)
-    reason = why_not_lifted(free, shape[dim], dim == len(shape) - 1)
-    if reason is not None:
-        raise RuntimeError(f'{step.name}: {reason}; run it under tt.backend("eager")')
-    return {n: (t.reshape(()) if t.numel() == 1 else t).to(dtype) for n, t in free.items()}
 
 
 def code(step: Step, dtype: torch.dtype = torch.float32, record: tuple[str, ...] = ()) -> str:
