@@ -47,11 +47,15 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
     else begin(scratch, a, START_AT, base, w);
     for (long t = first; t < last + (TAPE > 0); t++) {
       T* state = scratch + (t - first) * FRAME;
-      if (t + 2 <= last) prefetch(x + (t + 2) * stride, w);
+      if (t + AHEAD <= last) prefetch(x + (t + AHEAD) * stride, w);
       Step::advance(w, x + t * stride, state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
     }
     for (long t = last; t >= first; t--) {
-      if (a[Y] && t >= 2) prefetch(a.pointer<const IO>(Y) + (t - 2) * a[GY_STRIDE] + base, w);
+      if (t >= AHEAD) {
+        if (a[Y]) prefetch(a.pointer<const IO>(Y) + (t - AHEAD) * a[GY_STRIDE] + base, w);
+        if (t >= segment) prefetch(x + (t - segment) * stride, w);
+        if (a[GX]) prefetch_to_write(a.pointer<IO>(GX) + (t - AHEAD) * g.size + base, w);
+      }
       backward_step(a, g, p, t, base, w, scratch + (t - first) * FRAME, gstate, sums);
     }
   }

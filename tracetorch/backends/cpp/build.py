@@ -108,7 +108,8 @@ def _headers() -> str:
 @functools.cache
 def _flags() -> list[str]:
     x86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
-    return [*FLAGS, "-march=native" if x86 else "-mcpu=native"]
+    # compilers older than the processor would use half of its vector registers
+    return [*FLAGS, *(("-march=native", "-mprefer-vector-width=512") if x86 else ("-mcpu=native",))]
 
 
 @functools.cache

@@ -20,7 +20,10 @@ INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, lon
       checkpoint += STATES * g.size;
       since = 0;
     }
-    if (t + 2 < steps) prefetch(x + (t + 2) * stride, w);
+    if (t + AHEAD < steps) {
+      prefetch(x + (t + AHEAD) * stride, w);
+      prefetch_to_write(y + (t + AHEAD) * g.size, w);
+    }
     T* trace[TRACES + 1];
     for (int q = 0; q < TRACES; q++) trace[q] = a.pointer<T>(TRACE_AT + q) + t * g.size + base;
     Step::forward(w, x + t * stride, state, state, p, draw_at(a, t), (uint64_t)base, y + t * g.size, trace);

@@ -73,8 +73,14 @@ struct Params {
   }
 };
 
+// Rows lie too far apart for the processor to foresee the next one: ask for it this many steps ahead.
+constexpr long AHEAD = 2;
+
 template <class P> INLINE void prefetch(const P* row, int w) {
   for (int i = 0; i < w; i += 64 / (int)sizeof(P)) __builtin_prefetch(row + i);
+}
+template <class P> INLINE void prefetch_to_write(P* row, int w) {
+  for (int i = 0; i < w; i += 64 / (int)sizeof(P)) __builtin_prefetch(row + i, 1);
 }
 
 // States, one after another, between memory (`stride` apart) and a tile.
