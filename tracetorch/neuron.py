@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -99,8 +98,10 @@ class Neuron(SpikingLayer):
             raise TypeError(f"{self._where}: the input must be a tensor, got {type(x).__name__}")
         if not x.is_floating_point():
             raise TypeError(f"{self._where}: the input must be floating-point, got {x.dtype}; write x.float()")
-        kinds = {self._stored(name).dtype for name in self._transforms} - {x.dtype}
-        widest = reduce(torch.promote_types, kinds, x.dtype)
+        widest = x.dtype
+        for name in self._transforms:
+            dtype = self._stored(name).dtype
+            widest = widest if dtype == widest else torch.promote_types(widest, dtype)
         autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
         out = x.dtype if autocast else widest
         return out, torch.promote_types(widest, torch.float32)

@@ -170,7 +170,7 @@ class Pipeline:
         return s.output, {name: values[name] for name in self.states}, values
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Step:
     """A pipeline bound to its callables: all that a backend needs to know of a layer.
 
