@@ -21,6 +21,8 @@ from pathlib import Path
 
 import torch
 
+import tracetorch
+
 from .contestants import CONTESTANTS
 
 HERE = Path(__file__).parent
@@ -121,7 +123,8 @@ def version(name: str) -> str:
     if "0.19" in name:
         return "0.19.2"
     library = name.split()[0]
-    return torch.__version__ if library == "copy" else importlib.metadata.version(library)
+    ours = {"copy": torch.__version__, "tracetorch": tracetorch.__version__}
+    return ours.get(library) or importlib.metadata.version(library)
 
 
 def table(results: list[Contestant]) -> str:

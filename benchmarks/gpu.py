@@ -161,7 +161,7 @@ def rows_of(times: dict[tuple[str, str], list[float]], size: tuple, dtype: torch
 def _version(name: str) -> str:
     if name.startswith("SpikingJelly"):
         return importlib.metadata.version("spikingjelly")
-    return torch.__version__ if name == "copy" else importlib.metadata.version("tracetorch")
+    return torch.__version__ if name == "copy" else tt.__version__
 
 
 def label(size: tuple) -> str:
