@@ -1,6 +1,5 @@
 """The C++ scan inside torch's machinery: operators, torch.compile, second derivatives, processes, autocast."""
 
-import multiprocessing
 import os
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader
 
 import tracetorch as tt
 from tests.compositions import assert_close
+from tests.parallel import check_two_processes_have_the_gradients_of_one
 from tracetorch.backends.cpp import launch, ops
 
 
@@ -203,33 +203,5 @@ def test_fork_does_not_hang():
     os.waitpid(child, 0)
 
 
-def train_rank(rank, size, path, queue):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=size)
-    model = nn.parallel.DistributedDataParallel(parallel_model())
-    x = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(1))
-    with tt.backend("cpp"):
-        tt.scan(model, x[:, rank * 2 : rank * 2 + 2]).square().mean().backward()
-    queue.put((rank, [p.grad.numpy() for p in model.parameters()]))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
-def parallel_model():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(5, 6), tt.snn.SLIB(6))
-
-
 def test_two_processes_have_the_gradients_of_one(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    ranks = [context.Process(target=train_rank, args=(r, 2, tmp_path / "group", queue)) for r in range(2)]
-    for rank in ranks:
-        rank.start()
-    found = dict(queue.get() for _ in ranks)
-    for rank in ranks:
-        rank.join(60)
-    model = parallel_model()
-    tt.scan(model, torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(1))).square().mean().backward()
-    for grads in found.values():
-        for got, parameter in zip(grads, model.parameters(), strict=True):
-            torch.testing.assert_close(torch.from_numpy(got), parameter.grad, rtol=1e-4, atol=1e-6)
+    check_two_processes_have_the_gradients_of_one(tmp_path / "group", "cpp", "cpu")

@@ -7,6 +7,7 @@ from torch import nn
 import tracetorch as tt
 from tests.compositions import EXTREMES, Composition, assert_close, gradients, inputs, name_of, start, states
 from tests.golden_data import CASES, TOLERANCE, arrays, assert_recorded, case_id, loaded
+from tests.parallel import check_two_processes_have_the_gradients_of_one
 from tracetorch import functional as F
 
 pytestmark = [
@@ -189,6 +190,10 @@ def test_device_of_the_tensors():
     x = torch.randn(9, 2, 8, device="cuda:1", requires_grad=True)
     tt.scan(layer, x, backend="triton").sum().backward()
     assert x.grad.device == torch.device("cuda:1") and torch.isfinite(x.grad).all()
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path):
+    check_two_processes_have_the_gradients_of_one(tmp_path / "group", "triton", "cuda")
 
 
 def test_memory_stays_within_budget():

@@ -1,0 +1,43 @@
+"""Data-parallel training in two processes, and in one."""
+
+import multiprocessing
+
+import torch
+from torch import nn
+
+import tracetorch as tt
+
+X = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(1))
+
+
+def model_on(device):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 6), tt.snn.SLIB(6)).to(device)
+
+
+def gradients(model, x, backend, device):
+    tt.scan(model, x.to(device), backend=backend).square().mean().backward()
+    return [p.grad.cpu().numpy() for p in model.parameters()]
+
+
+def train_rank(rank, path, queue, backend, device):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+    model = nn.parallel.DistributedDataParallel(model_on(device))
+    queue.put(gradients(model, X[:, rank * 2 : rank * 2 + 2], backend, device))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def check_two_processes_have_the_gradients_of_one(path, backend, device):
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    ranks = [context.Process(target=train_rank, args=(r, path, queue, backend, device)) for r in range(2)]
+    for rank in ranks:
+        rank.start()
+    found = [queue.get() for _ in ranks]
+    for rank in ranks:
+        rank.join(60)
+    want = gradients(model_on(device), X, backend, device)
+    for grads in found:
+        for got, one in zip(grads, want, strict=True):
+            torch.testing.assert_close(torch.from_numpy(got), torch.from_numpy(one), rtol=1e-4, atol=1e-6)
