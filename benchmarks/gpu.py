@@ -79,10 +79,14 @@ def _layer(name: str, size: tuple, dtype: torch.dtype) -> nn.Module:
     return layer.to("cuda", dtype)
 
 
+GRAPH = ", CUDA graph"
+"""Ends the names of what is captured first: kernels without the time that Python takes to launch them."""
 CONTESTANTS = {
     "LIB scan": scanned("LIB", "triton"),
+    "LIB scan" + GRAPH: scanned("LIB", "triton"),
     "LIF scan": scanned("LIF", "triton"),
     "DSRLITS scan": scanned("DSRLITS", "triton"),
+    "DSRLITS scan" + GRAPH: scanned("DSRLITS", "triton"),
     "LIB eager": scanned("LIB", "eager"),
     "DSRLITS eager": scanned("DSRLITS", "eager"),
     "LIB torch.compile": compiled("LIB"),
@@ -109,6 +113,19 @@ def calls_of(run: Run, x: Tensor, g: Tensor) -> dict[str, Callable[[], None]]:
     return {"forward": forward, "both": both}
 
 
+def captured(call: Callable[[], None]) -> Callable[[], None]:
+    """The same work as a CUDA graph that is replayed."""
+    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
 def timed(call: Callable[[], None]) -> float:
     """The time of one call in ms, averaged over CALLS in a row, by the device's clock."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -130,6 +147,8 @@ def measure(size: tuple, dtype: torch.dtype, names: list[str], rounds: int) -> d
             calls = calls_of(CONTESTANTS[name](size, dtype), x, g)
             calls["both"]()
             torch.cuda.synchronize()
+            if name.endswith(GRAPH):
+                calls = {what: captured(call) for what, call in calls.items()}
         except Exception as error:
             print(f"left out: {name} at {label(size)} {dtype}: {type(error).__name__}: {error}", file=sys.stderr)
             continue
