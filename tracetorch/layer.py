@@ -196,7 +196,10 @@ class Layer(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Layer:
         super()._apply(fn, recurse)
         for name, state in list(self._live_states()):
-            setattr(self, name, fn(state))
+            moved = fn(state)
+            if moved.dtype != state.dtype and not state.is_floating_point():     # module.type(...) casts all it finds
+                moved = state.to(moved.device)
+            setattr(self, name, moved)
         return self
 
     def __getstate__(self) -> dict[str, Any]:

@@ -27,6 +27,16 @@ def test_states_move_with_the_layer(move):
     assert net(X[1].double()).dtype == torch.float64
 
 
+def test_type_casts_states_but_not_the_random_key():
+    layer = tt.compose(tt.Binary, Noise)(3)
+    layer(X[0])
+    key = layer.rng.clone()
+    layer.type(torch.float64)
+    assert layer.mem.dtype == torch.float64
+    assert_close(layer.rng, key, 0.0)
+    assert layer(X[1].double()).dtype == torch.float64
+
+
 def test_states_move_to_a_device():
     layer = tt.compose(tt.Binary, Noise)(3)
     layer(X[0])

@@ -92,7 +92,7 @@ def test_traces_moves_the_level_with_the_shift(ax):
     shift = torch.linspace(0, 1, 5)[:, None]
     ttplot.traces({"mem": torch.zeros(5, 1), "shift": shift}, ax, layer=tt.snn.LIB(1, threshold=1.5))
     np.testing.assert_allclose(line(ax, "threshold").get_ydata(), 1.5 + shift[:, 0], rtol=1e-6)
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["mem of 0", "threshold"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["mem", "threshold"]
 
 
 def test_traces_refuses_a_neuron_that_is_not_there(ax):

@@ -80,7 +80,7 @@ def traces(
     for i, n in enumerate(neurons):
         colour = style.CYCLE[i % len(style.CYCLE)]
         for k, (name, array) in enumerate(arrays.items()):
-            label = f"{name} of {n}" if name else f"neuron {n}"
+            label = f"neuron {n}" if not name else name if len(neurons) == 1 else f"{name} of {n}"
             ax.plot(array[:, n], style.LINES[k % len(style.LINES)], color=colour, lw=1.4, label=label)
         for level in _levels(layer, n):
             moved = level + (0.0 if shift is None else np.sign(level) * shift[:, n])
