@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,13 +29,21 @@ def straight_through(value: Callable[[Tensor], Tensor], x: Tensor, path: Tensor 
     return _StraightThrough.apply(x, path, value)
 
 
-def _check_step(name: str, step_size: float) -> None:
-    if not (isinstance(step_size, int | float) and 0 < step_size < float("inf")):
-        raise ValueError(f"{name}: step_size must be a finite number greater than 0 (got {step_size!r})")
-
-
 @dataclass(frozen=True)
-class round_ste:
+class _Rounding:
+    _round: ClassVar[Callable[..., Tensor]]
+    step_size: float = 1.0
+
+    def __post_init__(self):
+        size = self.step_size
+        if not (isinstance(size, int | float) and 0 < size < float("inf")):
+            raise ValueError(f"{type(self).__name__}: step_size must be a finite number greater than 0 (got {size!r})")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return straight_through(self._round, x)
+
+
+class round_ste(_Rounding):
     """Round to the nearest multiple of `step_size`, ties to even.
 
         y = round(x / step_size) * step_size        dy/dx = 1
@@ -48,20 +57,11 @@ class round_ste:
     Source: traceTorch 0.19.
     """
 
-    step_size: float = 1.0
-
-    def __post_init__(self):
-        _check_step("round_ste", self.step_size)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return straight_through(self._round, x)
-
     def _round(self, x):
         return torch.round(x / self.step_size) * self.step_size
 
 
-@dataclass(frozen=True)
-class stochastic_round_ste:
+class stochastic_round_ste(_Rounding):
     """Round up or down at random, so that the mean is x.
 
         low = floor(x / step_size)
@@ -77,14 +77,6 @@ class stochastic_round_ste:
 
     Source: traceTorch 0.19.
     """
-
-    step_size: float = 1.0
-
-    def __post_init__(self):
-        _check_step("stochastic_round_ste", self.step_size)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return straight_through(self._round, x)
 
     def _round(self, x):
         steps = x / self.step_size

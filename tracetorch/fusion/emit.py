@@ -80,6 +80,12 @@ VOCABULARY: Mapping[str, str] = MappingProxyType(
 )
 
 
+def called(function: str, op: str) -> str:
+    """Return the spelling of an operator as a call: `function({0}, {1})`."""
+    count = len(VOCABULARY[op].partition(">")[0])
+    return f"{function}({', '.join(f'{{{i}}}' for i in range(count))})"
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How one language spells the vocabulary.

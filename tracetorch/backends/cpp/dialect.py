@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...fusion.emit import BOOL, FLOAT, VOCABULARY, Dialect
+from ...fusion.emit import BOOL, FLOAT, Dialect, called
 
 _OPERATORS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==",
@@ -25,16 +25,11 @@ def _literal(value: float | bool) -> str:
     return f"T({value!r})"
 
 
-def _call(function: str, op: str) -> str:
-    count = len(VOCABULARY[op].partition(">")[0])
-    return f"{function}({', '.join(f'{{{i}}}' for i in range(count))})"
-
-
 CPP = Dialect(
     language="C++",
     spellings={op: f"{{0}} {sign} {{1}}" for op, sign in _OPERATORS.items()}
-    | {op: _call(f"tt::{op}", op) for op in _VECTORISED}
-    | {op: _call(f"std::{op}", op) for op in _OF_THE_LIBRARY.split()}
+    | {op: called(f"tt::{op}", op) for op in _VECTORISED}
+    | {op: called(f"std::{op}", op) for op in _OF_THE_LIBRARY.split()}
     | {
         "neg": "-{0}",
         "abs": "std::fabs({0})",

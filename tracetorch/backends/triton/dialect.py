@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracetorch.fusion.emit import BOOL, FLOAT, VOCABULARY, Dialect
+from tracetorch.fusion.emit import BOOL, FLOAT, Dialect, called
 
 _OPERATORS = {
     "add": "+", "sub": "-", "mul": "*", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=",
@@ -21,16 +21,11 @@ def _literal(value: float | bool) -> str:
     return f"tl.full((), {spelt}, x.dtype)"
 
 
-def _call(function: str, op: str) -> str:
-    count = len(VOCABULARY[op].partition(">")[0])
-    return f"{function}({', '.join(f'{{{i}}}' for i in range(count))})"
-
-
 TRITON = Dialect(
     language="Triton",
     spellings={op: f"{{0}} {sign} {{1}}" for op, sign in _OPERATORS.items()}
-    | {op: _call(f"tl.{op}", op) for op in _TRITON.split()}
-    | {op: _call(f"m.{op}", op) for op in _OWN.split()}
+    | {op: called(f"tl.{op}", op) for op in _TRITON.split()}
+    | {op: called(f"m.{op}", op) for op in _OWN.split()}
     | {
         "div": "m.divide({0}, {1})",
         "neg": "-{0}",
