@@ -1,5 +1,8 @@
 """Gradients of what is stored of a parameter: through its activation, inside the kernel or around it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -84,3 +87,15 @@ def test_a_callable_per_neuron_with_neurons_elsewhere_is_stepped():
     layer.zero_states()
     with pytest.raises(RuntimeError, match=r"backend='cpp' can't run LIB: spike_fn.slope has shape \[4\]"):
         tt.scan(layer, torch.rand(3, 2, 4, 4, dtype=torch.float64), backend="cpp")
+
+
+def test_a_first_scan_does_not_import_the_compiler_of_torch():
+    """Two seconds, which some decompositions in torch would cost."""
+    code = """
+import sys, torch, tracetorch as tt
+for cls in (tt.snn.DSRLITS, tt.snn.LIB):
+    tt.scan(cls(4), torch.rand(5, 2, 4), backend="cpp").sum().backward()
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

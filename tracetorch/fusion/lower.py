@@ -219,6 +219,17 @@ class Recorder:
         value = self.value(a)
         return self.op("where", self.op("lt", value, 0.0), 0.0, value)
 
+    def lower_softplus(self, a, beta=1, threshold=20, *, out):
+        scaled = self.times(beta, a)
+        smooth = self.op("div", self.op("log1p", self.op("exp", scaled)), float(beta))
+        return self.op("where", self.op("gt", scaled, float(threshold)), self.value(a), smooth)
+
+    def lower_softplus_backward(self, grad, a, beta, threshold, *, out):
+        grad, scaled = self.value(grad), self.times(beta, a)
+        growth = self.op("exp", scaled)
+        slope = self.op("div", self.op("mul", grad, growth), self.op("add", growth, 1.0))
+        return self.op("where", self.op("gt", scaled, float(threshold)), grad, slope)
+
     def lower_sigmoid_backward(self, grad, s, *, out):
         s = self.value(s)
         return self.op("mul", self.op("mul", self.value(grad), self.op("sub", 1.0, s)), s)

@@ -27,8 +27,8 @@ SIZES = (3, 5)      # two, so that a number taken from the shape or the values s
 DECOMPOSED = """addcdiv addcmul celu deg2rad elu elu_backward frac gelu gelu_backward hardshrink hardsigmoid
     hardsigmoid_backward hardswish hardswish_backward hardtanh hardtanh_backward heaviside isinf isneginf isposinf
     leaky_relu leaky_relu_backward lerp log_sigmoid_backward log_sigmoid_forward logaddexp logaddexp2 logit
-    logit_backward mish mish_backward nan_to_num prelu rad2deg signbit silu silu_backward sinc softplus
-    softplus_backward softshrink special_entr special_log_ndtr special_xlog1py threshold threshold_backward xlogy"""
+    logit_backward mish mish_backward nan_to_num prelu rad2deg signbit silu silu_backward sinc
+    softshrink special_entr special_log_ndtr special_xlog1py threshold threshold_backward xlogy"""
 
 
 class CannotTrace(Exception):
