@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import tracetorch as tt
 from tests.compositions import assert_close
 from tests.fusion.test_callables import Slope, outcome
-from tracetorch.fusion.program import derivative_of
+from tracetorch.fusion.activations import derivative_of
 
 KINDS = {"decay": torch.sigmoid, "positive": F.softplus, "bias": torch.arcsinh, "exponential": torch.exp}
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from functools import cache
-from types import BuiltinFunctionType
 
 import torch
-from torch import Tensor
 
 from ..pipeline import Pipeline, Step
-from .emit import Body
 from .fingerprint import fingerprint
-from .trace import CannotTrace, TracedStep, derivative, trace
+from .trace import CannotTrace, TracedStep, trace
 
 LIMIT = 512
 _known: OrderedDict[tuple, TracedStep | CannotTrace] = OrderedDict()
@@ -31,20 +27,6 @@ def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Trac
     if isinstance(found, CannotTrace):
         raise CannotTrace(*found.args)      # a new one: raising gathers the frames it passes
     return found
-
-
-@cache
-def derivative_of(activation: Callable[[Tensor], Tensor] | None, dtype: torch.dtype) -> Body | None:
-    """Return the derivative of a parameter's activation as code; None where there is no need or no way.
-
-    Of those that users write in Python there is none: their code may change from call to call.
-    """
-    if activation is None or not isinstance(activation, BuiltinFunctionType):
-        return None
-    try:
-        return derivative(activation, dtype)
-    except CannotTrace:
-        return None
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...fusion.activations import values
 from ...fusion.once import once
 from .kernel import Kernel, Place
 from .source import Wanted
@@ -22,9 +23,9 @@ class Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx, kernel: Kernel, place: Place, activations: Sequence[Callable | None], x: Tensor, *tensors: Any):
         count = len(kernel.step.states)
-        values = [p if a is None else a(p) for a, p in zip(activations, tensors[count:], strict=True)]
-        y, finals, traces, kept = kernel.forward(place, x, tensors[:count], values, save=True)
-        ctx.kernel, ctx.place, ctx.values = kernel, place, values
+        params = values(activations, tensors[count:])
+        y, finals, traces, kept = kernel.forward(place, x, tensors[:count], params, save=True)
+        ctx.kernel, ctx.place, ctx.params = kernel, place, params
         ctx.save_for_backward(x, kept, *tensors)
         ctx.set_materialize_grads(False)
         return (y, *finals, *traces)
@@ -39,7 +40,7 @@ class Scan(torch.autograd.Function):
         wanted = Wanted(need_x, tuple(needs[count:]))
         with torch.no_grad():
             gx, gstarts, gparams = kernel.backward(
-                ctx.place, wanted, x, tensors[:count], ctx.values, tensors[count:], kept, gy, cotangents[:count],
+                ctx.place, wanted, x, tensors[:count], ctx.params, tensors[count:], kept, gy, cotangents[:count],
                 cotangents[count:], needs[:count],
             )  # fmt: skip
         grads = once(kernel.step.name, (gx, *gstarts, *gparams), (*saved, gy, *cotangents))

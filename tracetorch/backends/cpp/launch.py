@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ...fusion.activations import around, inside
 from ...fusion.lift import as_parameters, why_not_lifted
-from ...fusion.program import derivative_of, traced
+from ...fusion.program import traced
 from ...fusion.trace import CannotTrace
 from ...pipeline import Step
 from . import build, ops
@@ -47,7 +48,7 @@ def shown(step: Step, x: Tensor, params: dict[str, Tensor]) -> tuple[str, int]:
     """Return the C++ made for a step, forward then backward, and how many steps lie between kept states."""
     dtype = compute_dtype(x, params)
     params = params | as_parameters(step, dtype)
-    vectors, activations = tuple(p.ndim == 1 for p in params.values()), _through(step, params, dtype)
+    vectors, activations = tuple(p.ndim == 1 for p in params.values()), inside(step, params, dtype)
     kernel, wanted = kernel_of(step, dtype, (), x.dtype, vectors, activations), Wanted(True, (True,) * len(params))
     both = forward_source(kernel.step, kernel.layout), backward_source(kernel.step, kernel.layout, wanted)
     return "\n".join(both), SEGMENT
@@ -79,12 +80,6 @@ def _wanted(x: Tensor, starts: list[Tensor | None], params: dict[str, Tensor]) -
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-def _through(step: Step, params: dict[str, Tensor], dtype: torch.dtype) -> tuple[Callable | None, ...]:
-    """Return the activations that the kernel's backward leads through, None for a parameter where there is none."""
-    named = [step.activations.get(n) for n in params]
-    return tuple([a if derivative_of(a, dtype) else None for a in named])
-
-
 def _plain(step, x, starts, params, dim, rng, record, dtype):
     given = list(step.values(params).values())
     kernel = kernel_of(step, dtype, record, x.dtype, tuple([p.ndim == 1 for p in given]), (None,) * len(given))
@@ -94,9 +89,8 @@ def _plain(step, x, starts, params, dim, rng, record, dtype):
 
 
 def _differentiable(step, x, starts, params, dim, rng, record, dtype):
-    activations = _through(step, params, dtype)
-    outside = {n: p for (n, p), a in zip(params.items(), activations, strict=True) if a is None}
-    given = list((params | step.values(outside)).values())
+    activations = inside(step, params, dtype)
+    given = around(step, params, activations)
     kernel = kernel_of(step, dtype, record, x.dtype, tuple([p.ndim == 1 for p in given]), activations)
     place = place_of(x.shape, dim, rng() if kernel.step.draws else None)
     return Scan.apply(kernel, place, activations, x, *starts, *given)

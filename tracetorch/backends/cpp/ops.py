@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ...fusion.activations import derivative_of
 from ...fusion.once import TWICE
-from ...fusion.program import derivative_of, traced
+from ...fusion.program import traced
 from ...fusion.trace import CannotTrace
 from ...pipeline import Pipeline, Step
 from .kernel import Kernel, checkpoints, place_of

@@ -13,10 +13,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from tracetorch.backends.triton import launch
+from tracetorch.backends.triton.activations import constants, kernel_of
 from tracetorch.backends.triton.backend import compose
 from tracetorch.backends.triton.composition import Composition
 from tracetorch.backends.triton.loops import scan_backward, scan_forward
 from tracetorch.backends.triton.tuples import INTERPRETED
+from tracetorch.fusion.activations import inside
 from tracetorch.fusion.emit import Unsupported
 from tracetorch.fusion.lift import lifted
 from tracetorch.fusion.trace import CannotTrace
@@ -57,9 +59,14 @@ def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) 
         raise RuntimeError(f"aot: {error}") from None
     ranks |= {n: int(t.numel() != 1) for n, t in lifted(step).items()}
     options = launch.constants(C, 1024, compute, tuple(ranks[n] for n in C.parameters)) | {"PARTIAL": False}
-    return [
-        _compile(kernel, _arguments(C, dtype, compute), options, target) for kernel in (scan_forward, scan_backward)
-    ]
+    arguments = _arguments(C, dtype, compute)
+    compiled = [_compile(kernel, arguments, options, target) for kernel in (scan_forward, scan_backward)]
+    through = inside(step, C.parameters, compute)
+    if any(through):
+        options = constants(tuple(ranks[n] for n, a in zip(C.parameters, through, strict=True) if a is not None))
+        arguments = {"gradients": POINTER[compute], "raws": (POINTER[compute],) * len(options["RANKS"]), "N": "i32"}
+        compiled.append(_compile(kernel_of(through, compute), arguments, options, target))
+    return compiled
 
 
 def _arguments(C: Composition, io: torch.dtype, compute: torch.dtype) -> dict:

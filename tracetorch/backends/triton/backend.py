@@ -84,15 +84,14 @@ def scan(
     C = _composition(step, dtype, record)
     if isinstance(C, str):
         raise RuntimeError(f"backend='triton' can't run {step.name}: {C}")
-    given = step.values(params)
-    given = given if set(C.parameters) <= set(given) else given | as_parameters(step, dtype)
-    par = [given[n] for n in C.parameters]
+    given = params if set(C.parameters) <= set(params) else params | as_parameters(step, dtype)
+    stored = {n: given[n] for n in C.parameters}
     start = complete(C, [states[n] for n in C.states], x, dtype)
     key = rng() if C.draws else None
     if torch.compiler.is_compiling():
-        y, *rest = ops.run(C, dim, dtype, key, x, start, par)
+        y, *rest = ops.run(C, dim, dtype, key, x, start, list(step.values(stored).values()))
     else:
-        y, *rest = run(C, dim, dtype, key, x, start, par)
+        y, *rest = run(step, C, dim, dtype, key, x, start, stored)
     count = len(C.states)
     return y, dict(zip(C.states, rest[:count], strict=True)), dict(zip(record, rest[count:], strict=True))
 

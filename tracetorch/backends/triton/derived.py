@@ -30,7 +30,7 @@ def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Composition:
 
 def _compose(program: TracedStep) -> Composition:
     text = source(program)
-    functions = _load(text)
+    functions = load(text)
     stage = Wired(functions["step"], functions["step_back"], program.states, program.states, program.params)
     starts = dict(zip(program.states, program.starts, strict=True))
     return Composition(program.name, [stage], starts, draws=bool(program.draws), traces=len(program.record),
@@ -62,7 +62,7 @@ def _function(signature: str, body: Body, reads: list[str], groups: list) -> str
     return "\n".join(["@triton.jit", f"def {signature}:", *(f"    {line}" for line in inside)]) + "\n"
 
 
-def _load(text: str) -> dict:
+def load(text: str) -> dict:
     """Run `text` as a module; Triton reads the source of kernel functions back, which linecache keeps for it."""
     name = f"<tracetorch.triton.{hashlib.sha256(text.encode()).hexdigest()[:16]}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)

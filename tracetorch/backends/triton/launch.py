@@ -126,7 +126,7 @@ def forward(C: Composition, dim: int, x: Tensor, start: Sequence[Tensor] | None,
         count = checkpoints(shape.T, options["STEPS"])
         saved = new((count, len(C.states), shape.size), dtype, x.device)
     if shape.size:
-        with _on(x.device):
+        with on_device(x.device):
             _launch(
                 scan_forward, shape.size, options, x, y, _contiguous(start), tuple(final), saved, tuple(traces),
                 tuple(par), rng, shape.T, shape.size, shape.N, shape.inner, stride,
@@ -148,7 +148,7 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
     gstart = [new(step, dtype, x.device) for _ in C.states] if needs[1] else None
     sums = new((len(par), lanes), dtype, x.device) if needs[2] else None
     if shape.size:
-        with _on(x.device):
+        with on_device(x.device):
             _launch(
                 scan_backward, lanes, options, x, gy, _contiguous(start), saved, _all_or_none(gfinal, step, saved),
                 _all_or_none(gtraces, x.shape, saved), tuple(par), rng, gx, gstart and tuple(gstart), sums,
@@ -183,7 +183,7 @@ def roomier(registers: int) -> int:
     return next((limit for limit in LIMITS if limit > registers), LIMITS[-1])
 
 
-def _on(device: torch.device):
+def on_device(device: torch.device):
     """Triton launches on the current device, which need not be that of the tensors; its interpreter is NumPy."""
     return torch.cuda.device(device) if device.type == "cuda" else np.errstate(all="ignore")
 
