@@ -196,6 +196,13 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
     check_two_processes_have_the_gradients_of_one(tmp_path / "group", "triton", "cuda")
 
 
+def test_explain_tells_what_kernels_use():
+    (layer,) = tt.explain(tt.snn.LIB(8).cuda()).layers
+    assert layer.backend == "triton" and "def leaky(" in layer.source
+    assert [k.name for k in layer.kernels] == ["scan_forward", "scan_backward", "through_activations"]
+    assert all(k.spills == 0 for k in layer.kernels)
+
+
 def test_memory_stays_within_budget():
     for name, limit in (("LIB", 3.5), ("DSRLITS", 4.75)):
         layer, x = getattr(tt.snn, name)(1024).cuda(), torch.randn(100, 64, 1024, device="cuda", requires_grad=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from ..neuron import Neuron
 from ..pipeline import Step
 from .program import traced
 from .trace import CannotTrace
+
+if TYPE_CHECKING:
+    from ..backends.triton.aot import CompiledKernel
 
 FUSING = ("cpp", "triton")
 
@@ -31,6 +35,7 @@ class LayerExplanation:
         kept: what is kept for the backward pass, in words.
         kept_bytes: bytes kept per neuron and time step.
         source: the generated code, "" where there is none.
+        kernels: on a GPU the compiled kernels, as `tt.fusion.aot` reports them.
     """
 
     path: str
@@ -41,6 +46,7 @@ class LayerExplanation:
     kept: str
     kept_bytes: float | None
     source: str
+    kernels: tuple[CompiledKernel, ...] = ()
 
     def __repr__(self) -> str:
         lines = [f"{self.path + ': ' if self.path else ''}{self.name} runs on {self.backend}"]
@@ -48,7 +54,14 @@ class LayerExplanation:
         if self.operators:
             lines.append(f"  operators per step: {self.operators[0]} forward, {self.operators[1]} backward")
         lines.append(f"  kept for backward: {self.kept}")
+        lines += [f"  kernel {use}" for use in self.uses]
         return "\n".join([*lines, *(["", self.source] if self.source else [])])
+
+    @property
+    def uses(self) -> list[str]:
+        """What each kernel needs of the GPU, in words."""
+        return [f"{k.name}: {k.registers} registers, {k.spills} bytes spilled, {k.shared} bytes shared"
+                for k in self.kernels]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,9 +115,11 @@ def _explain(path: str, layer: nn.Module, dtype: torch.dtype) -> LayerExplanatio
     chosen = "eager" if reasons.get(chosen) else chosen
     shown = getattr(backends.load(chosen), "shown", None)
     source, every = shown(step, x, params) if shown else ("", None)
+    compiled = getattr(backends.load(chosen), "compiled", None)
+    kernels = tuple(compiled(layer, x)) if compiled else ()
     operators, kept, kept_bytes = _counts(step, x, compute, every)
     why_not = {b: reason for b, reason in reasons.items() if reason}
-    return LayerExplanation(path, name, chosen, why_not, operators, kept, kept_bytes, source)
+    return LayerExplanation(path, name, chosen, why_not, operators, kept, kept_bytes, source, kernels)
 
 
 def _why_not(name: str, step: Step, x: Tensor, params: dict[str, Tensor]) -> str | None:
@@ -133,7 +148,8 @@ def _counts(
 def _row(layer: LayerExplanation) -> str:
     reasons = "<br>".join(f"<b>{name}</b>: {html.escape(reason)}" for name, reason in layer.why_not.items())
     operators = f"{layer.operators[0]} forward, {layer.operators[1]} backward" if layer.operators else "not traced"
-    code = f"<details><summary>show</summary><pre>{html.escape(layer.source)}</pre></details>" if layer.source else ""
+    text = html.escape("\n".join([*layer.uses, layer.source]))
+    code = f"<details><summary>show</summary><pre>{text}</pre></details>" if layer.source else ""
     title = f"{html.escape(layer.path)} {html.escape(layer.name)}"
     cells = (title, layer.backend, reasons, operators, html.escape(layer.kept), code)
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

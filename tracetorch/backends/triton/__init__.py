@@ -7,6 +7,7 @@ try:
 except ImportError as error:
     raise ImportError("the triton backend needs Triton: pip install triton") from error
 
-from tracetorch.backends.triton.backend import name, scan, why_not
+from tracetorch.backends.triton.aot import compiled
+from tracetorch.backends.triton.backend import name, scan, shown, why_not
 
-__all__ = ["name", "scan", "why_not"]
+__all__ = ["compiled", "name", "scan", "shown", "why_not"]

@@ -60,13 +60,21 @@ def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) 
     ranks |= {n: int(t.numel() != 1) for n, t in lifted(step).items()}
     options = launch.constants(C, 1024, compute, tuple(ranks[n] for n in C.parameters)) | {"PARTIAL": False}
     arguments = _arguments(C, dtype, compute)
-    compiled = [_compile(kernel, arguments, options, target) for kernel in (scan_forward, scan_backward)]
+    kernels = [_compile(kernel, arguments, options, target) for kernel in (scan_forward, scan_backward)]
     through = inside(step, C.parameters, compute)
     if any(through):
         options = constants(tuple(ranks[n] for n, a in zip(C.parameters, through, strict=True) if a is not None))
         arguments = {"gradients": POINTER[compute], "raws": (POINTER[compute],) * len(options["RANKS"]), "N": "i32"}
-        compiled.append(_compile(kernel_of(through, compute), arguments, options, target))
-    return compiled
+        kernels.append(_compile(kernel_of(through, compute), arguments, options, target))
+    return kernels
+
+
+def compiled(layer: Neuron, x: torch.Tensor) -> list[CompiledKernel]:
+    """Compile a layer's kernels for the device and the dtype of `x`; none where Triton interprets."""
+    if INTERPRETED:
+        return []
+    major, minor = torch.cuda.get_device_capability(x.device)
+    return aot(layer, f"sm_{major}{minor}", x.dtype)
 
 
 def _arguments(C: Composition, io: torch.dtype, compute: torch.dtype) -> dict:

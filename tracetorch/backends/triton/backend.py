@@ -104,6 +104,8 @@ def complete(C: Composition, start: list[Tensor | None], x: Tensor, dtype: torch
             for s, value in zip(start, C.init, strict=True)]  # fmt: skip
 
 
-def code(step: Step, dtype: torch.dtype = torch.float32, record: tuple[str, ...] = ()) -> str:
-    """Return the Triton text of the stages that run a step; the loop around them is in loops.py."""
-    return compose(step, dtype, record).text
+def shown(step: Step, x: Tensor, params: dict[str, Tensor]) -> tuple[str, int]:
+    """Return the Triton text of the stages that run a step, and how many steps lie between kept states."""
+    dtype = compute_dtype(x, params)
+    C = compose(step, dtype)
+    return C.text, launch.steps_of(C, launch.STEPS, dtype)
