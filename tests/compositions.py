@@ -39,6 +39,16 @@ class Net(tt.Model):
         return self.layers[1](self.between(self.layers[0](x)))
 
 
+def outcome(model, run, x):
+    """Output, gradients and states of a run from fresh states."""
+    tt.zero_states(model)
+    model.zero_grad()
+    leaf = x.clone().requires_grad_()
+    y = run(leaf)
+    y.square().sum().backward()
+    return [y, leaf.grad, *(p.grad for p in model.parameters()), *tt.save_states(model).values()]
+
+
 def stages() -> list[type[tt.Stage]]:
     """Every stage of the library and of tests/traits."""
     found, todo = [], [tt.Stage]

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import tracetorch as tt
+from tests.compositions import outcome
 
 
 @pytest.fixture
@@ -13,16 +14,6 @@ def model():
     model = nn.Sequential(nn.Linear(4, 6), layer, nn.Linear(6, 3), tt.snn.LI(3))
     yield model
     torch._dynamo.reset()
-
-
-def outcome(model, run, x):
-    """Output, gradients and states of a run from fresh states."""
-    tt.zero_states(model)
-    model.zero_grad()
-    leaf = x.clone().requires_grad_()
-    y = run(leaf)
-    y.square().sum().backward()
-    return [y, leaf.grad, *(p.grad for p in model.parameters()), *tt.save_states(model).values()]
 
 
 def test_compiled_scan_at_changed_sizes(model):

@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import tracetorch as tt
-from tests.compositions import assert_close
+from tests.compositions import assert_close, outcome
+from tests.fusion.test_callables import Slope
 from tests.parallel import check_two_processes_have_the_gradients_of_one
 from tracetorch.backends.cpp import launch, ops
 
@@ -58,24 +59,6 @@ def test_operator_is_the_function():
     grads = [torch.autograd.grad(sum((v * v).sum() for v in r), [x, *starts, *params]) for r in results]
     assert_close(results[1], results[0], error=0)
     assert_close(grads[1], grads[0], error=0)
-
-
-class Slope(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.slope, self.gain = nn.Parameter(torch.tensor(2.0)), 1.0
-
-    def forward(self, v):
-        return torch.sigmoid(self.slope * self.gain * v)
-
-
-def outcome(model, run, x):
-    tt.zero_states(model)
-    model.zero_grad()
-    leaf = x.clone().requires_grad_()
-    y = run(leaf)
-    y.square().mean().backward()
-    return [y, leaf.grad, *(p.grad for p in model.parameters())]
 
 
 def test_compiled_model_at_changed_sizes_is_compiled_three_times():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) -> list[CompiledKernel]:
-    """Compile a layer's Triton kernels, forward and backward, for a GPU that need not be there.
+    """Compile a layer's Triton kernels, forward, backward and through activations, for a GPU that need not be there.
 
     Args:
         layer: a composed neuron.

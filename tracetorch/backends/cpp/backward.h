@@ -51,11 +51,9 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
       Step::advance(w, x + t * stride, state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
     }
     for (long t = last; t >= first; t--) {
-      if (t >= AHEAD) {
-        if (a[Y]) prefetch(a.pointer<const IO>(Y) + (t - AHEAD) * a[GY_STRIDE] + base, w);
-        if (t >= segment) prefetch(x + (t - segment) * stride, w);
-        if (a[GX]) prefetch_to_write(a.pointer<IO>(GX) + (t - AHEAD) * g.size + base, w);
-      }
+      if (t >= segment) prefetch(x + (t - segment) * stride, w);
+      if (a[Y] && t >= AHEAD) prefetch(a.pointer<const IO>(Y) + (t - AHEAD) * a[GY_STRIDE] + base, w);
+      if (a[GX] && t >= AHEAD) prefetch_to_write(a.pointer<IO>(GX) + (t - AHEAD) * g.size + base, w);
       backward_step(a, g, p, t, base, w, scratch + (t - first) * FRAME, gstate, sums);
     }
   }
@@ -65,7 +63,8 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
   }
 }
 
-// Gradients of the parameters as stored: sums over lanes and rows, where `vectors` holds [chunks, GRADS, columns], `scalars` [tasks, GRADS].
+// Gradients of the parameters as stored: sums over lanes and rows, led through the activations. `vectors` holds
+// [chunks, GRADS, columns], `scalars` [tasks, GRADS].
 static void reduce(const Arguments& a, const Grid& g, const T* vectors, const double* scalars, int n) {
   for (int q = 0; q < GRADS; q++) {
     T* to = a.pointer<T>(GPARAM_AT + q);
