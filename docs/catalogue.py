@@ -25,7 +25,7 @@ FAMILIES = {
 API = {
     "Composing": ("compose", "Stage", "State"),
     "Parameters of a stage": ("Parameter", "Decay", "Positive", "Bias", "Real"),
-    "Running": ("scan", "backend", "explain", "fusion.aot"),
+    "Running": ("scan", "backend", "explain", "aot"),
     "Layers and models": ("Layer", "snn.Layer", "Model"),
     "States of a model": ("zero_states", "detach_states", "save_states", "load_states"),
     "Constants for inference": ("TTcompile", "TTdecompile"),

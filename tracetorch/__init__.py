@@ -3,12 +3,15 @@
 from typing import Any
 
 from . import functional, fusion, snn
+from .aot import aot
 from .backends import backend
-from .compose import compose
-from .fusion.explain import explain
-from .layer import Layer
-from .model import Model, TTcompile, TTdecompile, detach_states, load_states, save_states, zero_states
+from .explain import explain
+from .layers.compose import compose
+from .layers.layer import Layer
+from .layers.model import Model, TTcompile, TTdecompile
+from .layers.states import detach_states, load_states, save_states, zero_states
 from .scan import scan
+from .snn import tether as _tether
 from .stages import (
     EMA,
     Adaptive,
@@ -33,8 +36,14 @@ from .stages import (
 
 __version__ = "1.0.0.dev0"
 
+# Names that users know below, for what lies above: the lower floors import nothing of it.
+fusion.aot = aot  # type: ignore[attr-defined]
+for _name in _tether.FUNCTIONS:
+    setattr(functional, _name, getattr(_tether, _name))
+    functional.__all__.append(_name)
+
 __all__ = [
-    "compose", "scan", "backend", "explain", "snn", "functional", "fusion", "Layer", "Model",
+    "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Model",
     "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
     "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Adaptive", "Binary", "Ternary", "Refractory",
     "RelativeRefractory", "Reset", "Scaled",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .stages import PLACES, Dual, Parameter, Stage, State
 
+States = dict[str, Tensor]
 PAIR = ("pos_", "neg_")
 HINTS = {
     "spike": "a firing stage provides it: add tt.Binary or tt.Ternary",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,14 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from . import backends, folding
-from .functional.random import new_key
-from .layer import Layer
-from .model import named_layers
-from .neuron import Neuron
-from .padding import LEFT, checked_lengths, masked, padded
-
-States = dict[str, Tensor]
+from . import backends, current
+from .layers.layer import Layer
+from .layers.model import named_layers
+from .padding import checked_lengths, masked
+from .pipeline import States
 
 
 def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "auto",
@@ -57,7 +53,7 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
         raise TypeError(f"tt.scan: expected a torch.nn.Module, got {type(module).__name__}")
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _time_first(module, x, time_dim)
-    run = Fold(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps))
+    run = Run(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps))
     with nullcontext() if backend == "auto" else backends.backend(backend):
         if check and fold and not isinstance(module, Layer):
             _check_folding(module, steps)
@@ -73,7 +69,7 @@ def _time_first(module: nn.Module, x: Tensor, time_dim: int) -> Tensor:
     """Return `x` with time as its first dimension."""
     if not isinstance(x, Tensor):
         raise TypeError(f"tt.scan: the input must be a tensor, got {type(x).__name__}")
-    if folding.active() is not None:
+    if current.running() is not None:
         raise RuntimeError("tt.scan was called inside a module that is being scanned; the outer scan already "
                            "covers the layers inside: call the layer itself")
     least = 1 if isinstance(module, Layer) else 2
@@ -98,44 +94,7 @@ def _time_back(module: nn.Module, y: Any, time_dim: int) -> Any:
     return y.movedim(0, time_dim)
 
 
-def scan_neuron(layer: Neuron, x: Tensor, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
-                lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
-    """Scan one layer from given states as a pure function; return output, new states and traces."""
-    out, compute = layer.dtypes(x)
-    dim = layer._check_step(x.shape[1:], states, x.device)
-    step, params = layer.bound_step(), layer.stored(compute)
-    key = states.get("rng")
-
-    def rng() -> Tensor:
-        nonlocal key
-        if key is None:
-            key = new_key().to(x.device)
-        return key
-
-    start = {name: _usable(states.get(name), compute) for name in step.pipeline.states}
-    if lengths is not None:
-        step = replace(step, pipeline=padded(step.pipeline))
-        left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
-        start[LEFT] = left.expand(x.shape[1:]).contiguous()
-    chosen = backends.select(step, x, params, record, dim)
-    x = x if x.dtype == out else x.to(out)
-    y, new, traces = chosen.scan(step, x, start, params, dim=dim, rng=rng, record=record)
-    new.pop(LEFT, None)
-    if key is not None:
-        new["rng"] = torch.stack([key[0], key[1] + len(x)])
-    return y, new, traces
-
-
-def _usable(state: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Return a state in the dtype of the computation; one born in inference mode is copied out of it."""
-    if state is None:
-        return None
-    if not torch.compiler.is_compiling() and state.is_inference() and not torch.is_inference_mode_enabled():
-        state = state.clone()
-    return state if state.dtype == dtype else state.to(dtype)
-
-
-class Fold:
+class Run:
     """One scan of a module: what its layers do while time is folded into the batch."""
 
     def __init__(self, module: nn.Module, shape: torch.Size, record: tuple[str, ...] = (),
@@ -155,13 +114,13 @@ class Fold:
 
     def _check_record(self) -> None:
         """Raise ValueError where no layer has what is to be recorded."""
-        known = {name for layer, path in self._paths.items() for full in _recordable(layer)
+        known = {name for layer, path in self._paths.items() for full in layer.recordable
                  for name in ((full, f"{path}.{full}") if path else (full,))}
         for name in self.record:
             if name not in known:
                 raise ValueError(f"tt.scan: nothing called {name!r} to record; there are {', '.join(sorted(known))}")
 
-    def __enter__(self) -> Fold:
+    def __enter__(self) -> Run:
         return self
 
     def __exit__(self, kind: Any, *exc: Any) -> None:
@@ -175,11 +134,11 @@ class Fold:
         """Run a layer over [T, ...], or another module's forward once on [T*B, ...]."""
         if isinstance(self.module, Layer):
             return self._steps(self.module, x)
-        outer = folding.swap(self)
+        outer = current.swap(self)
         try:
             y = self.module(x.flatten(0, 1))
         finally:
-            folding.swap(outer)
+            current.swap(outer)
         return tree_map(self._unfold_output, y)
 
     def one_by_one(self, x: Tensor) -> Any:
@@ -189,30 +148,18 @@ class Fold:
         ys = self._stepped(self.module, x, list(self._paths))
         return tree_map(self._stack_outputs, *ys)
 
-    # -- called by layers ------------------------------------------------------------
-
-    def takes(self, layer: Layer) -> bool:
-        """Say whether a layer with a forward of its own has to be stepped."""
-        return not isinstance(layer, Neuron) or type(layer).forward is not Neuron.forward
-
-    def scan(self, layer: Neuron, x: Tensor) -> Tensor:
-        """Run a layer on its folded input."""
+    def scan(self, layer: Layer, x: Tensor) -> Tensor:
+        """Run a layer, called inside the module, on its folded input."""
         return self._steps(layer, self._unfold(layer, x)).flatten(0, 1)
-
-    def step_through(self, layer: Layer, x: Tensor) -> Tensor:
-        """Run a hand-written layer on its folded input."""
-        return self.scan(layer, x)  # type: ignore[arg-type]
-
-    # -- one layer -------------------------------------------------------------------
 
     def _steps(self, layer: Layer, x: Tensor) -> Tensor:
         """Run a layer over [T, ...], keep its states, and note what is recorded."""
-        if not isinstance(layer, Neuron) or self.takes(layer):
+        if not layer.fuses:
             return self._hand_written(layer, x)
         self._touch(layer)
         wanted = self._wanted(layer)
-        y, new, traces = scan_neuron(layer, x, layer._carried(), tuple(wanted), self.lengths)
-        layer._commit(new)
+        y, new, traces = layer.scan(x, layer.carried_states(), tuple(wanted), self.lengths)
+        layer.carry_states(new)
         self.traces.update({wanted[name]: trace for name, trace in traces.items()})
         return y
 
@@ -220,11 +167,11 @@ class Fold:
         layers = [inner for _, inner in named_layers(layer)]
         for inner in layers:
             self._touch(inner)
-        outer = folding.swap(None)
+        outer = current.swap(None)
         try:
             return masked(torch.stack(self._stepped(layer, x, layers)), self.lengths)
         finally:
-            folding.swap(outer)
+            current.swap(outer)
 
     def _stack_outputs(self, *ys: Any) -> Any:
         """[...] at every step -> [T, ...]; of what is no tensor, the last."""
@@ -234,7 +181,7 @@ class Fold:
         """Call a module once per step, holding the states of elements that have ended."""
         ys = []
         for t, x_t in enumerate(x.unbind(0)):
-            before = [dict(layer._live_states()) for layer in layers]
+            before = [dict(layer.live_states()) for layer in layers]
             ys.append(module(x_t))
             for layer, old in zip(layers, before, strict=True):
                 if self.lengths is not None:
@@ -245,12 +192,12 @@ class Fold:
 
     def _touch(self, layer: Layer) -> None:
         """Remember a layer's states as they were."""
-        layer._refuse_recomputation()
+        layer.refuse_recomputation()
         if layer in self._before:
             raise RuntimeError(
                 f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} is called twice in one forward; its "
                 "second call would need the states of the first, step by step: use two layers, or fold=False")
-        self._before[layer] = {name: getattr(layer, name) for name in layer._state_names}
+        self._before[layer] = {name: getattr(layer, name) for name in layer.state_names}
 
     def _wanted(self, layer: Layer) -> dict[str, str]:
         """Return what to record of a layer: its own names, and the names in the result."""
@@ -258,18 +205,16 @@ class Fold:
             return {}
         path = self._paths.get(layer, "")
         prefix = "" if layer is self.module else f"{path}."
-        return {name: prefix + name for name in _recordable(layer)
+        return {name: prefix + name for name in layer.recordable
                 if name in self.record or f"{path}.{name}" in self.record}
 
     def _collect(self, layer: Layer) -> None:
         """Append the recorded states of a layer that is stepped."""
         for name, key in self._wanted(layer).items():
-            if name not in layer._state_names:
+            if name not in layer.state_names:
                 raise ValueError(f"tt.scan: {name!r} can't be recorded where {type(layer).__name__} is stepped; "
-                                 f"its states can: {', '.join(layer._state_names)}")
+                                 f"its states can: {', '.join(layer.state_names)}")
             self.traces.setdefault(key, []).append(getattr(layer, name))  # type: ignore[attr-defined,arg-type]
-
-    # -- folding ---------------------------------------------------------------------
 
     def _unfold(self, layer: Layer, x: Tensor) -> Tensor:
         """[T*B, ...] -> [T, B, ...]"""
@@ -292,17 +237,10 @@ class Fold:
 
 def _hold(layer: Layer, old: dict[str, Tensor], live: Tensor) -> None:
     """Take the last step of a layer back for the elements that are not live."""
-    declared = layer.pipeline.states if isinstance(layer, Neuron) else {}
-    for name, state in layer._live_states():
-        if name not in layer._optional_states:
-            before = old.get(name, torch.full_like(state, declared[name].init if name in declared else 0.0))
+    for name, state in layer.live_states():
+        if name not in layer.optional_states:
+            before = old.get(name, torch.full_like(state, layer.start_of(name)))
             setattr(layer, name, torch.where(live.view(-1, *[1] * (state.ndim - 1)), state, before))
-
-
-def _recordable(layer: Layer) -> tuple[str, ...]:
-    """Return the names whose values over time can be recorded."""
-    names = layer.pipeline.names if isinstance(layer, Neuron) else layer._state_names
-    return tuple(name for name in names if name not in ("fire", "rng"))
 
 
 def _check_folding(module: nn.Module, x: Tensor) -> None:
@@ -312,7 +250,7 @@ def _check_folding(module: nn.Module, x: Tensor) -> None:
         for folded in (True, False, False):
             twin = copy.deepcopy(module)
             torch.manual_seed(0)
-            run = Fold(twin, x.shape[:2], ())
+            run = Run(twin, x.shape[:2], ())
             y = run.all_at_once(x) if folded else run.one_by_one(x)
             runs.append([leaf for leaf in tree_leaves(y) if isinstance(leaf, Tensor)])
     folded_y, stepped, again = runs

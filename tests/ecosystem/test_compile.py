@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import tracetorch as tt
-from tests.compositions import outcome
+from tests.support.compositions import outcome
 
 
 @pytest.fixture

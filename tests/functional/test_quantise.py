@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tracetorch.functional as F
-from tests.functional.tracing import gradient, operators, trace
+from tests.support.tracing import gradient, operators, trace
 from tracetorch.functional.quantise import straight_through
 
 QUANTISERS = [F.round_ste(), F.round_ste(0.1), F.stochastic_round_ste(), F.stochastic_round_ste(0.25)]

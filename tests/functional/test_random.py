@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tracetorch.functional as F
-from tests.functional.tracing import operators
+from tests.support.tracing import operators
 from tracetorch.functional.random import Stream, TracingStream, current_stream, new_key, philox, to_unit
 
 VECTORS = [  # Random123, kat_vectors: philox4x32 10

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import tracetorch.functional as F
-from tests.functional.tracing import gradient, trace
-from tests.golden_data import ROOT
+from tests.support.golden import ROOT
+from tests.support.tracing import gradient, trace
 
 RECORDED = np.load(ROOT / "surrogates_lif.npz")
 NORSE = sorted({tuple(k.split("/")[1:3]) for k in RECORDED.files if k.startswith("norse/") and k.endswith("gx")})

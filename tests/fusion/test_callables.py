@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tracetorch as tt
-from tests.compositions import assert_close
+from tests.support.compositions import assert_close
 from tracetorch import functional
 
 

@@ -1,23 +1,15 @@
 """Functions: decays, transforms, spike functions and surrogates, quantisers, random draws."""
 
-from tracetorch.functional.decay import (
+from .decay import (
     decay_to_halflife,
     decay_to_timesteps,
     halflife_to_decay,
     timesteps_to_decay,
 )
-from tracetorch.functional.lif import (
-    ALIFSubFunction,
-    LIFSubFunction,
-    PLIFSubFunction,
-    alif,
-    lif,
-    plif,
-)
-from tracetorch.functional.quantise import probabilistic_ste, round_ste, stochastic_round_ste
-from tracetorch.functional.random import uniform
-from tracetorch.functional.spike import sigmoid4x
-from tracetorch.functional.surrogates import (
+from .quantise import probabilistic_ste, round_ste, stochastic_round_ste
+from .random import uniform
+from .spike import sigmoid4x
+from .surrogates import (
     Arctan,
     CircDist,
     FastSigmoid,
@@ -39,23 +31,19 @@ from tracetorch.functional.surrogates import (
     threshold,
     triangle,
 )
-from tracetorch.functional.transforms import mamba_scale, sigmoid_inverse, softplus_inverse
+from .transforms import mamba_scale, sigmoid_inverse, softplus_inverse
 
 __all__ = [
-    "ALIFSubFunction",
     "Arctan",
     "CircDist",
     "FastSigmoid",
     "HeaviCirc",
     "HeaviErfc",
     "HeaviTanh",
-    "LIFSubFunction",
     "Logistic",
-    "PLIFSubFunction",
     "Sigmoid",
     "SuperSpike",
     "Triangle",
-    "alif",
     "circ_dist",
     "decay_to_halflife",
     "decay_to_timesteps",
@@ -63,10 +51,8 @@ __all__ = [
     "heavi_circ",
     "heavi_erfc",
     "heavi_tanh",
-    "lif",
     "logistic",
     "mamba_scale",
-    "plif",
     "probabilistic_ste",
     "round_ste",
     "sigmoid4x",

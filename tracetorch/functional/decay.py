@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from tracetorch.functional.transforms import require
+from .transforms import require
 
 
 def halflife_to_decay(halflife: float | Tensor) -> float | Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tracetorch.functional.random import uniform
+from .random import uniform
 
 
 class _StraightThrough(torch.autograd.Function):

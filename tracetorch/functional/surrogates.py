@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tracetorch.functional.quantise import straight_through
-from tracetorch.functional.random import uniform
-from tracetorch.functional.transforms import require
+from .quantise import straight_through
+from .random import uniform
+from .transforms import require
 
 _TWO_OVER_ROOT_PI = 2 / 1.7724539041519165  # the root rounded to float32, as Norse computes it
 

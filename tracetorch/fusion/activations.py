@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..pipeline import Step
-from .emit import Body
-from .trace import CannotTrace, derivative
+from .capture import CannotTrace, derivative
+from .code import Body
 
 Activation = Callable[[Tensor], Tensor]
 

@@ -156,8 +156,8 @@ def rates(model: torch.nn.Module, x: torch.Tensor, ax: Axes | None = None) -> Ax
 
 def _firing_rates(model: torch.nn.Module, x: torch.Tensor) -> dict[str, np.ndarray]:
     """Mean |output| per neuron of each layer that fires, by the layer's name in the model."""
-    from ..layer import Layer
-    from ..model import zero_states
+    from ..layers.layer import Layer
+    from ..layers.states import zero_states
 
     model = copy.deepcopy(model)
     zero_states(model)

@@ -14,7 +14,7 @@ from .activity import traces
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ..layer import Layer
+    from ..layers.layer import Layer
 
 STIMULI = ("pulse", "step", "ramp", "noise")
 

@@ -1,9 +1,9 @@
 """The ready-made neurons, each of them a composition."""
 
-from ..compose import compose
-from ..functional.surrogates import Arctan
-from ..layer import SpikingLayer as Layer
-from ..stages import EMA, Adaptive, Binary, Dual, Recurrent, Reset, Scaled, Synaptic, Ternary
+from ..layers.compose import compose
+from ..layers.layer import SpikingLayer as Layer
+from ..stages import EMA, Binary, Dual, Recurrent, Scaled, Synaptic, Ternary
+from .tether import ALIF, LIF, PLIF
 
 LI, DLI = compose(), compose(Dual)
 SLI, DSLI = compose(Synaptic), compose(Dual, Synaptic)
@@ -24,13 +24,6 @@ LITS, DLITS = compose(Scaled), compose(Dual, Scaled)
 SLITS, DSLITS = compose(Synaptic, Scaled), compose(Dual, Synaptic, Scaled)
 RLITS, DRLITS = compose(Recurrent, Scaled), compose(Dual, Recurrent, Scaled)
 SRLITS, DSRLITS = compose(Synaptic, Recurrent, Scaled), compose(Dual, Synaptic, Recurrent, Scaled)
-
-_TETHER = (Binary(biased=False), Reset("zero", detach=True))
-_ONE_FOR_ALL = {"beta_rank": 0, "threshold_rank": 0, "spike_fn": Arctan(2.0)}
-
-LIF = compose(*_TETHER, defaults=_ONE_FOR_ALL, name="LIF")
-PLIF = compose(*_TETHER, defaults={"spike_fn": Arctan(2.0)}, name="PLIF")
-ALIF = compose(Adaptive, *_TETHER, defaults={**_ONE_FOR_ALL, "rho_rank": 0, "kappa_rank": 0}, name="ALIF")
 
 __all__ = [
     "Layer",

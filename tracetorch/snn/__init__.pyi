@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..layer import SpikingLayer as Layer
-from ..neuron import Neuron
+from ..layers.layer import SpikingLayer as Layer
+from ..layers.neuron import Neuron
 
 __all__ = [
     "Layer", "LI", "DLI", "SLI", "DSLI", "LIEMA", "DLIEMA", "SLIEMA", "DSLIEMA", "LIB", "DLIB",

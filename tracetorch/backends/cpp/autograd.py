@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...fusion.activations import values
-from ...fusion.once import once
+from ..once import once
 from .kernel import Kernel, Place
 from .source import Wanted
 

@@ -1,10 +1,11 @@
-"""The vocabulary of `fusion.emit` spelled in C++, in terms of `T` and of math.h."""
+"""The vocabulary of `fusion.code` spelled in C++, in terms of `T` and of math.h."""
 
 from __future__ import annotations
 
 import math
 
-from ...fusion.emit import BOOL, FLOAT, Dialect, called
+from ...fusion.code import BOOL, FLOAT
+from ...fusion.dialect import Dialect, called
 
 _OPERATORS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==",

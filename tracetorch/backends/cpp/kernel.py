@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...fusion.trace import TracedStep
+from ...fusion.capture import TracedStep
 from . import build
 from .source import Layout, Wanted, backward_source, forward_source
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ...fusion.activations import derivative_of
-from ...fusion.once import TWICE
-from ...fusion.program import traced
-from ...fusion.trace import CannotTrace
+from ...fusion.cache import traced
+from ...fusion.capture import CannotTrace
 from ...pipeline import Pipeline, Step
+from ..once import TWICE
 from .kernel import Kernel, checkpoints, place_of
 from .source import Layout, Wanted
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from ...fusion.emit import Body
-from ...fusion.trace import TracedStep
+from ...fusion.capture import TracedStep
+from ...fusion.code import Body
 from .dialect import CPP
 from .tape import tape
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...fusion.emit import Body, Name
+from ...fusion.code import Body, Name
 
 _COSTLY = """exp exp2 expm1 log log2 log10 log1p sigmoid sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh
     erf erfc fmod pow atan2 hypot draw"""

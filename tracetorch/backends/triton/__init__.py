@@ -7,7 +7,7 @@ try:
 except ImportError as error:
     raise ImportError("the triton backend needs Triton: pip install triton") from error
 
-from tracetorch.backends.triton.aot import compiled
-from tracetorch.backends.triton.backend import name, scan, shown, why_not
+from .aot import aot, compiled
+from .backend import name, scan, shown, why_not
 
-__all__ = ["compiled", "name", "scan", "shown", "why_not"]
+__all__ = ["aot", "compiled", "name", "scan", "shown", "why_not"]

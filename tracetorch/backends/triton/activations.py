@@ -9,11 +9,11 @@ import torch
 import triton
 from torch import Tensor
 
-from tracetorch.backends.triton.derived import HEADER, load
-from tracetorch.backends.triton.dialect import TRITON
-from tracetorch.backends.triton.launch import on_device
-from tracetorch.fusion.activations import derivative_of
-from tracetorch.fusion.emit import Body
+from ...fusion.activations import derivative_of
+from ...fusion.code import Body
+from .derived import HEADER, load
+from .dialect import TRITON
+from .launch import on_device
 
 BLOCK = 128
 KERNEL = """

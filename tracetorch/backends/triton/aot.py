@@ -9,20 +9,21 @@ from dataclasses import dataclass, field
 
 import torch
 import triton
+from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from tracetorch.backends.triton import launch
-from tracetorch.backends.triton.activations import constants, kernel_of
-from tracetorch.backends.triton.backend import compose
-from tracetorch.backends.triton.composition import Composition
-from tracetorch.backends.triton.loops import scan_backward, scan_forward
-from tracetorch.backends.triton.tuples import INTERPRETED
-from tracetorch.fusion.activations import inside
-from tracetorch.fusion.emit import Unsupported
-from tracetorch.fusion.lift import lifted
-from tracetorch.fusion.trace import CannotTrace
-from tracetorch.neuron import Neuron
+from ...fusion.activations import inside
+from ...fusion.callables import lifted
+from ...fusion.capture import CannotTrace
+from ...fusion.code import Unsupported
+from ...pipeline import Step
+from . import launch
+from .activations import constants, kernel_of
+from .backend import chain_of
+from .chain import Chain
+from .loops import scan_backward, scan_forward
+from .tuples import INTERPRETED
 
 POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 ALIGNED = [["tt.divisibility", 16]]
@@ -39,52 +40,50 @@ class CompiledKernel:
     ptx: str = field(repr=False)
 
 
-def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) -> list[CompiledKernel]:
-    """Compile a layer's kernels; `tt.fusion.aot`."""
-    if not isinstance(layer, Neuron):
-        raise TypeError(f"aot: expected a composed neuron such as tt.snn.LIB(8), got {type(layer).__name__}")
-    found = re.fullmatch(r"sm_(\d{2,3})", arch) if isinstance(arch, str) else None
-    if found is None:
-        raise ValueError(f"aot: arch must be like 'sm_90' (H100) or 'sm_80' (A100), got {arch!r}")
-    if dtype not in POINTER:
-        raise ValueError(f"aot: dtype must be one of {', '.join(map(str, POINTER))}, got {dtype!r}")
+def aot(step: Step, stored: dict[str, Tensor], io: torch.dtype, arch: str) -> list[CompiledKernel]:
+    """Compile the kernels of a step for an architecture such as "sm_90"; see `tt.aot`.
+
+    Args:
+        step: the step of a layer.
+        stored: what the layer stores of its parameters, in the dtype of the computation.
+        io: dtype of the input and output.
+    """
     if INTERPRETED:
         raise RuntimeError("aot: Triton's interpreter is on and compiles nothing; unset TRITON_INTERPRET")
-    target = GPUTarget("cuda", int(found[1]), 32)
-    compute = layer.dtypes(torch.empty(0, dtype=dtype))[1]
-    step, ranks = layer.bound_step(), {n: p.ndim for n, p in layer.stored(compute).items()}
+    target = GPUTarget("cuda", int(arch.removeprefix("sm_")), 32)
+    compute = next((p.dtype for p in stored.values()), torch.promote_types(io, torch.float32))
     try:
-        C = compose(step, compute)
+        chain = chain_of(step, compute)
     except (CannotTrace, Unsupported) as error:
         raise RuntimeError(f"aot: {error}") from None
-    ranks |= {n: int(t.numel() != 1) for n, t in lifted(step).items()}
-    options = launch.constants(C, 1024, compute, tuple(ranks[n] for n in C.parameters)) | {"PARTIAL": False}
-    arguments = _arguments(C, dtype, compute)
+    ranks = {n: p.ndim for n, p in stored.items()} | {n: int(t.numel() != 1) for n, t in lifted(step).items()}
+    options = launch.constants(chain, 1024, compute, tuple(ranks[n] for n in chain.parameters)) | {"PARTIAL": False}
+    arguments = _arguments(chain, io, compute)
     kernels = [_compile(kernel, arguments, options, target) for kernel in (scan_forward, scan_backward)]
-    through = inside(step, C.parameters, compute)
+    through = inside(step, chain.parameters, compute)
     if any(through):
-        options = constants(tuple(ranks[n] for n, a in zip(C.parameters, through, strict=True) if a is not None))
+        options = constants(tuple(ranks[n] for n, a in zip(chain.parameters, through, strict=True) if a is not None))
         arguments = {"gradients": POINTER[compute], "raws": (POINTER[compute],) * len(options["RANKS"]), "N": "i32"}
         kernels.append(_compile(kernel_of(through, compute), arguments, options, target))
     return kernels
 
 
-def compiled(layer: Neuron, x: torch.Tensor) -> list[CompiledKernel]:
-    """Compile a layer's kernels for the device and the dtype of `x`; none where Triton interprets."""
+def compiled(step: Step, x: Tensor, stored: dict[str, Tensor]) -> list[CompiledKernel]:
+    """Compile the kernels of a step for the device and the dtype of `x`; none where Triton interprets."""
     if INTERPRETED:
         return []
     major, minor = torch.cuda.get_device_capability(x.device)
-    return aot(layer, f"sm_{major}{minor}", x.dtype)
+    return aot(step, stored, x.dtype, f"sm_{major}{minor}")
 
 
-def _arguments(C: Composition, io: torch.dtype, compute: torch.dtype) -> dict:
+def _arguments(chain: Chain, io: torch.dtype, compute: torch.dtype) -> dict:
     """The types of every argument of a training step: states start anew, and all gradients are wanted."""
     value, state = POINTER[io], POINTER[compute]
-    states, parameters, traces = ((state,) * n for n in (len(C.states), len(C.parameters), C.traces))
+    states, parameters, traces = ((state,) * n for n in (len(chain.states), len(chain.parameters), chain.traces))
     tensors = {
         "x": value, "y": value, "gy": value, "gx": value, "start": None, "gstart": None, "gfinal": None,
         "final": states, "saved": state, "traces": traces, "gtraces": traces or None, "par": parameters,
-        "gpar": state, "rng": "*i64" if C.draws else None,
+        "gpar": state, "rng": "*i64" if chain.draws else None,
     }  # fmt: skip
     return tensors | dict.fromkeys(("T", "S", "N", "inner", "x_stride", "gy_stride", "lanes"), "i32")
 

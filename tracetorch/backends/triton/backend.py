@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.fx.experimental.symbolic_shapes import guard_scalar
 
-from tracetorch.backends.triton import launch, ops
-from tracetorch.backends.triton.autograd import run
-from tracetorch.backends.triton.composition import Composition, known
-from tracetorch.backends.triton.derived import derived
-from tracetorch.backends.triton.tuples import INTERPRETED
-from tracetorch.fusion.emit import Unsupported
-from tracetorch.fusion.lift import as_parameters, why_not_lifted
-from tracetorch.fusion.trace import CannotTrace
-from tracetorch.pipeline import Step
+from ...fusion.callables import as_parameters, why_not_lifted
+from ...fusion.capture import CannotTrace
+from ...fusion.code import Unsupported
+from ...pipeline import Step
+from . import launch, ops
+from .autograd import run
+from .chain import Chain
+from .derived import derived
+from .handwritten import handwritten
+from .tuples import INTERPRETED
 
 name = "triton"
 
@@ -32,7 +33,7 @@ def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str,
         return f"the input is {x.dtype}; Triton kernels take {', '.join(map(str, launch.IO))}"
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return "a fused scan has no vmap, forward-mode or torch.func derivatives"
-    found = _composition(step, compute_dtype(x, params), record)
+    found = _chain_or_reason(step, compute_dtype(x, params), record)
     return found if isinstance(found, str) else why_not_lifted(step, x.shape[1:], dim)
 
 
@@ -41,28 +42,28 @@ def compute_dtype(x: Tensor, params: dict[str, Tensor]) -> torch.dtype:
     return next((p.dtype for p in params.values()), torch.promote_types(x.dtype, torch.float32))
 
 
-def compose(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Composition:
+def chain_of(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Chain:
     """Return the hand-written stages of a step, or a derived one; raises CannotTrace, Unsupported."""
-    found = known(step) if not record else None
+    found = handwritten(step) if not record else None
     return derived(step, dtype, record) if found is None else found
 
 
-def _composition(step: Step, dtype: torch.dtype, record: tuple[str, ...]) -> Composition | str:
+def _chain_or_reason(step: Step, dtype: torch.dtype, record: tuple[str, ...]) -> Chain | str:
     """The composition that runs a step, or why there is none."""
     if torch.compiler.is_compiling():
         return _while_compiling(step.pipeline, step.spike_fn, step.quant_fn, step.name, dtype, record,
                                 _scalars(step.spike_fn), _scalars(step.quant_fn))  # fmt: skip
     try:
-        return compose(step, dtype, record)
+        return chain_of(step, dtype, record)
     except (CannotTrace, Unsupported) as error:
         return str(error)
 
 
 @torch.compiler.assume_constant_result
-def _while_compiling(pipeline, spike_fn, quant_fn, name, dtype, record, *scalars) -> Composition | str:
+def _while_compiling(pipeline, spike_fn, quant_fn, name, dtype, record, *scalars) -> Chain | str:
     """Run while torch.compile traces a scan; the graph holds what it returns, guarded by its arguments."""
     try:
-        found = compose(Step(pipeline, spike_fn, quant_fn, name), dtype, record)
+        found = chain_of(Step(pipeline, spike_fn, quant_fn, name), dtype, record)
     except (CannotTrace, Unsupported) as error:
         return str(error)
     ops.register(found)
@@ -81,31 +82,31 @@ def scan(
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:  # fmt: skip
     """Scan through time in Triton; see `tracetorch.backends` for the arguments."""
     dtype = compute_dtype(x, params)
-    C = _composition(step, dtype, record)
-    if isinstance(C, str):
-        raise RuntimeError(f"backend='triton' can't run {step.name}: {C}")
-    given = params if set(C.parameters) <= set(params) else params | as_parameters(step, dtype)
-    stored = {n: given[n] for n in C.parameters}
-    start = complete(C, [states[n] for n in C.states], x, dtype)
-    key = rng() if C.draws else None
+    chain = _chain_or_reason(step, dtype, record)
+    if isinstance(chain, str):
+        raise RuntimeError(f"backend='triton' can't run {step.name}: {chain}")
+    given = params if set(chain.parameters) <= set(params) else params | as_parameters(step, dtype)
+    stored = {n: given[n] for n in chain.parameters}
+    start = complete(chain, [states[n] for n in chain.states], x, dtype)
+    key = rng() if chain.draws else None
     if torch.compiler.is_compiling():
-        y, *rest = ops.run(C, dim, dtype, key, x, start, list(step.values(stored).values()))
+        y, *rest = ops.run(chain, dim, dtype, key, x, start, list(step.values(stored).values()))
     else:
-        y, *rest = run(step, C, dim, dtype, key, x, start, stored)
-    count = len(C.states)
-    return y, dict(zip(C.states, rest[:count], strict=True)), dict(zip(record, rest[count:], strict=True))
+        y, *rest = run(step, chain, dim, dtype, key, x, start, stored)
+    count = len(chain.states)
+    return y, dict(zip(chain.states, rest[:count], strict=True)), dict(zip(record, rest[count:], strict=True))
 
 
-def complete(C: Composition, start: list[Tensor | None], x: Tensor, dtype: torch.dtype) -> list[Tensor | None]:
+def complete(chain: Chain, start: list[Tensor | None], x: Tensor, dtype: torch.dtype) -> list[Tensor | None]:
     """All start states, or none: kernels read either."""
     if all(s is None for s in start):
         return start
     return [x.new_full(x.shape[1:], value, dtype=dtype) if s is None else s
-            for s, value in zip(start, C.init, strict=True)]  # fmt: skip
+            for s, value in zip(start, chain.init, strict=True)]  # fmt: skip
 
 
 def shown(step: Step, x: Tensor, params: dict[str, Tensor]) -> tuple[str, int]:
     """Return the Triton text of the stages that run a step, and how many steps lie between kept states."""
     dtype = compute_dtype(x, params)
-    C = compose(step, dtype)
-    return C.text, launch.steps_of(C, launch.STEPS, dtype)
+    chain = chain_of(step, dtype)
+    return chain.text, launch.steps_of(chain, launch.STEPS, dtype)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import linecache
 
-from tracetorch.backends.triton.composition import Composition, Wired
-from tracetorch.backends.triton.dialect import TRITON
-from tracetorch.fusion.emit import Body
-from tracetorch.fusion.program import traced
-from tracetorch.fusion.trace import TracedStep
-from tracetorch.pipeline import Step
+from ...fusion.cache import traced
+from ...fusion.capture import TracedStep
+from ...fusion.code import Body
+from ...pipeline import Step
+from .chain import Chain, Link
+from .dialect import TRITON
 
 HEADER = """\
 import triton
@@ -20,20 +20,20 @@ from tracetorch.backends.triton import math as m
 """
 
 
-def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Composition:
+def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Chain:
     """The composition with the one stage that `step` was traced into; raises CannotTrace, Unsupported."""
     program = traced(step, dtype, record)
     if "triton" not in program.built:
-        program.built["triton"] = _compose(program)
+        program.built["triton"] = _chain(program)
     return program.built["triton"]
 
 
-def _compose(program: TracedStep) -> Composition:
+def _chain(program: TracedStep) -> Chain:
     text = source(program)
     functions = load(text)
-    stage = Wired(functions["step"], functions["step_back"], program.states, program.states, program.params)
+    stage = Link(functions["step"], functions["step_back"], program.states, program.states, program.params)
     starts = dict(zip(program.states, program.starts, strict=True))
-    return Composition(program.name, [stage], starts, draws=bool(program.draws), traces=len(program.record),
+    return Chain(program.name, [stage], starts, draws=bool(program.draws), traces=len(program.record),
                        text=text)
 
 

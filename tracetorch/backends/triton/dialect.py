@@ -1,8 +1,9 @@
-"""The vocabulary of `fusion.emit` spelled in Triton, in terms of `m`, this package's math.py."""
+"""The vocabulary of `fusion.code` spelled in Triton, in terms of `m`, this package's math.py."""
 
 from __future__ import annotations
 
-from tracetorch.fusion.emit import BOOL, FLOAT, Dialect, called
+from ...fusion.code import BOOL, FLOAT
+from ...fusion.dialect import Dialect, called
 
 _OPERATORS = {
     "add": "+", "sub": "-", "mul": "*", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=",

@@ -12,9 +12,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tracetorch.backends.triton.composition import Composition
-from tracetorch.backends.triton.loops import scan_backward, scan_forward
-from tracetorch.backends.triton.tuples import INTERPRETED
+from .chain import Chain
+from .loops import scan_backward, scan_forward
+from .tuples import INTERPRETED
 
 STEPS = 8
 """Rows in flight at a time; a power of two."""
@@ -55,9 +55,9 @@ def shape_of(x: Tensor, dim: int) -> Shape:
     return Shape(sizes[0], outer, sizes[dim + 1], inner)
 
 
-def steps_of(C: Composition, T: int, dtype: torch.dtype) -> int:
+def steps_of(chain: Chain, T: int, dtype: torch.dtype) -> int:
     """Rows per segment: few enough for registers, and no more than there are."""
-    steps, held = STEPS, len(C.states) * dtype.itemsize
+    steps, held = STEPS, len(chain.states) * dtype.itemsize
     while steps > 1 and (steps > T or steps * held > SAVED_BYTES):
         steps //= 2
     return steps
@@ -83,21 +83,21 @@ def lanes_of(shape: Shape, device: torch.device) -> int:
     return -(-shape.outer // groups) * shape.N * shape.inner
 
 
-def constants(C: Composition, T: int, dtype: torch.dtype, ranks: tuple[int, ...], *, few: bool = False,
+def constants(chain: Chain, T: int, dtype: torch.dtype, ranks: tuple[int, ...], *, few: bool = False,
               wide: bool = False) -> dict:
     """The constants of both kernels; `few`: too few lanes to keep the device busy, `wide`: too many for 32 bits."""
     warps = 1 if few else 4
     return {
-        "C": C, "RANKS": ranks, "RANDOM": C.draws, "COMPUTE": COMPUTE[dtype], "INDEX": tl.int64 if wide else tl.int32,
-        "STEPS": steps_of(C, T, dtype), "BLOCK": 32 * warps, "AHEAD": len(C.states) * dtype.itemsize <= AHEAD_BYTES,
-        "num_warps": warps, "enable_fp_fusion": False,
+        "C": chain, "RANKS": ranks, "RANDOM": chain.draws, "COMPUTE": COMPUTE[dtype],
+        "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps_of(chain, T, dtype), "BLOCK": 32 * warps,
+        "AHEAD": len(chain.states) * dtype.itemsize <= AHEAD_BYTES, "num_warps": warps, "enable_fp_fusion": False,
     }  # fmt: skip
 
 
-def _options(C: Composition, shape: Shape, lanes: int, x: Tensor, dtype: torch.dtype, par: Sequence[Tensor]) -> dict:
+def _options(chain: Chain, shape: Shape, lanes: int, x: Tensor, dtype: torch.dtype, par: Sequence[Tensor]) -> dict:
     few = lanes < processors(x.device) * LANES_PER_PROCESSOR and not INTERPRETED
     wide = shape.size + lanes >= 2**31 - 1024
-    return constants(C, shape.T, dtype, tuple(p.ndim for p in par), few=few, wide=wide)
+    return constants(chain, shape.T, dtype, tuple(p.ndim for p in par), few=few, wide=wide)
 
 
 def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -112,19 +112,19 @@ def rows(t: Tensor) -> tuple[Tensor, int]:
     return (t, t.stride(0)) if t[0].is_contiguous() else rows(t.contiguous())
 
 
-def forward(C: Composition, dim: int, x: Tensor, start: Sequence[Tensor] | None, par: Sequence[Tensor],
+def forward(chain: Chain, dim: int, x: Tensor, start: Sequence[Tensor] | None, par: Sequence[Tensor],
             rng: Tensor | None, dtype: torch.dtype, save: bool) -> tuple[Tensor, list, list, Tensor | None]:
     """Run a scan; return y, the final states, the traces, and the saved states for `backward`."""
     shape, step = shape_of(x, dim), x.shape[1:]
     x, stride = rows(x)
-    options = _options(C, shape, shape.size, x, dtype, par)
+    options = _options(chain, shape, shape.size, x, dtype, par)
     y = new(x.shape, x.dtype, x.device)
-    final = [new(step, dtype, x.device) for _ in C.states]
-    traces = [new(x.shape, dtype, x.device) for _ in range(C.traces)]
+    final = [new(step, dtype, x.device) for _ in chain.states]
+    traces = [new(x.shape, dtype, x.device) for _ in range(chain.traces)]
     saved = None
     if save:
         count = checkpoints(shape.T, options["STEPS"])
-        saved = new((count, len(C.states), shape.size), dtype, x.device)
+        saved = new((count, len(chain.states), shape.size), dtype, x.device)
     if shape.size:
         with on_device(x.device):
             _launch(
@@ -134,7 +134,7 @@ def forward(C: Composition, dim: int, x: Tensor, start: Sequence[Tensor] | None,
     return y, final, traces, saved
 
 
-def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequence[Tensor] | None, saved: Tensor,
+def backward(chain: Chain, dim: int, x: Tensor, gy: Tensor | None, start: Sequence[Tensor] | None, saved: Tensor,
              gfinal: Sequence[Tensor | None], gtraces: Sequence[Tensor | None], par: Sequence[Tensor],
              rng: Tensor | None, needs: tuple[bool, bool, bool]) -> tuple[Tensor | None, list | None, Tensor | None]:
     """The cotangents of x, of the start states and of the parameters ([P, N]), each only if needed."""
@@ -142,10 +142,10 @@ def backward(C: Composition, dim: int, x: Tensor, gy: Tensor | None, start: Sequ
     lanes = lanes_of(shape, x.device)
     x, x_stride = rows(x)
     gy, gy_stride = (None, 0) if gy is None else rows(gy)
-    options = _options(C, shape, lanes, x, dtype, par)
+    options = _options(chain, shape, lanes, x, dtype, par)
     options["PARTIAL"] = bool(shape.size and shape.size % lanes)
     gx = new(x.shape, x.dtype, x.device) if needs[0] else None
-    gstart = [new(step, dtype, x.device) for _ in C.states] if needs[1] else None
+    gstart = [new(step, dtype, x.device) for _ in chain.states] if needs[1] else None
     sums = new((len(par), lanes), dtype, x.device) if needs[2] else None
     if shape.size:
         with on_device(x.device):

@@ -1,6 +1,6 @@
 """The loop over time, written once for any tuple of stages, in both directions.
 
-C, the composition, is an opaque constant: `Composition` in composition.py. Each of its stages names by index the
+C, the composition, is an opaque constant: `Chain` in composition.py. Each of its stages names by index the
 states it reads, those it writes and the parameters it is given. Every state is read once and written once in a
 step; `write_order` and `read_order` bring what the stages return, one after the other, into the order of the
 states, and `uses` says which of the returned cotangents belong to a parameter.
@@ -13,7 +13,7 @@ which stay in registers. Nothing else is kept, and a lane never reads what anoth
 import triton
 import triton.language as tl
 
-from tracetorch.backends.triton.tuples import add, get, pick, total, where_each
+from .tuples import add, get, pick, total, where_each
 
 
 @triton.jit

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tracetorch.backends.triton.tuples import INTERPRETED, at_compile_time
+from .tuples import INTERPRETED, at_compile_time
 
 COMPILED_FOR_NVIDIA = tl.constexpr(not INTERPRETED and torch.version.hip is None)
 

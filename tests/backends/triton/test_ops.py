@@ -1,0 +1,105 @@
+"""Scans inside torch.compile, and the operators that they become."""
+
+import pytest
+import torch
+from torch import nn
+
+import tracetorch as tt
+from tests.support.compositions import Composition, inputs
+from tracetorch import functional as F
+
+pytest.importorskip("triton", reason="Triton is an optional extra")
+pytestmark = pytest.mark.triton
+
+
+@pytest.fixture(autouse=True)
+def _reset():
+    tt.backends.load("triton")
+    yield
+    torch._dynamo.reset()
+
+
+def outcome(layer, scan, x):
+    layer.zero_states()
+    layer.rng = torch.tensor([5, 0])
+    leaf = x.clone().requires_grad_()
+    y = scan(leaf)
+    again = scan(0.5 * leaf)
+    loss = y.square().sum() + again.sum()
+    states = [getattr(layer, name) for name in layer.pipeline.states]
+    return [y, again, *states, *torch.autograd.grad(loss, [leaf, *layer.parameters()])]
+
+
+LAYERS = {
+    "written": lambda: tt.snn.SRLITS(3, quant_fn=F.stochastic_round_ste(0.5)),
+    "derived": lambda: tt.snn.LIF(3),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")     # torch looks at states
+@pytest.mark.parametrize("name", LAYERS)
+def test_compiled_scans_at_changed_sizes(name):
+    layer = LAYERS[name]()
+
+    def scan(x):
+        return tt.scan(layer, x, backend="triton")
+
+    compiled = torch.compile(scan, fullgraph=True, backend="aot_eager")
+    for T, B in ((9, 2), (10, 4), (3, 4)):
+        x = inputs(T, B, 3, dtype=torch.float32)
+        torch.testing.assert_close(outcome(layer, compiled, x), outcome(layer, scan, x))
+
+
+class Slope(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.k = 3.0
+
+    def forward(self, v):
+        return torch.tanh(self.k * v)
+
+
+def test_compiled_scans_follow_an_annealed_slope():
+    slope = Slope()
+    layer = tt.snn.LIB(3, spike_fn=slope)
+    x = inputs(6, 2, 3, dtype=torch.float32)
+
+    def scan(x):
+        return tt.scan(layer, x, backend="triton")
+
+    compiled, found = torch.compile(scan, fullgraph=True, backend="eager"), []
+    for slope.k in (3.0, 1.0, 0.5):
+        layer.zero_states()
+        want = scan(x)
+        layer.zero_states()
+        torch.testing.assert_close(compiled(x), want)
+        found.append(want)
+    assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_operator_keeps_torchs_rules(given):
+    from tracetorch.backends.triton import ops
+    from tracetorch.backends.triton.backend import compose
+
+    layer = Composition(tt.compose(tt.Dual, tt.Binary)).build(spike_fn=F.sigmoid4x)
+    C = compose(layer.bound_step(), torch.float64)
+    ops.register(C)
+    x = inputs(9, 2, 3).requires_grad_()
+    states = [inputs(2, 3, seed=k).requires_grad_() for k in range(len(C.states))] if given else []
+    par = [layer.constrained()[n].detach().requires_grad_() for n in C.parameters]
+    arguments = (C.identity, x, states, par, None, 1, torch.float64, True)
+    torch.library.opcheck(torch.ops.tracetorch.triton_scan, arguments)
+
+
+def test_operator_without_saved_states_is_not_differentiable():
+    from tracetorch.backends.triton import ops
+    from tracetorch.backends.triton.backend import compose
+
+    layer = tt.snn.LIB(3)
+    C = compose(layer.bound_step(), torch.float32)
+    ops.register(C)
+    par = [layer.constrained()[n] for n in C.parameters]
+    x = inputs(4, 2, 3, dtype=torch.float32).requires_grad_()
+    with pytest.raises(RuntimeError, match="save=False, it keeps nothing to differentiate by"):
+        torch.ops.tracetorch.triton_scan(C.identity, x, [], par, None, 1, torch.float32, False)

@@ -1,0 +1,71 @@
+"""What explain says of layers that fuse, that don't, and of modules around them."""
+
+import pytest
+import torch
+from torch import nn
+
+import tracetorch as tt
+from tracetorch.explain import explain
+
+
+def unfusable(v):
+    return v - v.mean()
+
+
+class Own(tt.Layer):
+    """A hand-written layer."""
+
+    def forward(self, x):
+        return x
+
+
+def test_layer_that_fuses():
+    (layer,) = explain(tt.snn.LIB(3)).layers
+    assert (layer.path, layer.name, layer.backend) == ("", "LIB", "cpp")
+    assert "cpp" not in layer.why_not and "the input is on cpu" in layer.why_not["triton"]
+    assert layer.operators == (8, 19)
+    assert layer.kept_bytes == pytest.approx(4 + 4 / 10)
+    assert layer.kept == "the input, and 1 state every 10 steps: 4.4 bytes per neuron and step"
+    assert "const T v0 = p_beta * s_mem;" in layer.source
+    assert "forward.h" in layer.source and "backward.h" in layer.source
+
+
+def test_input_sets_the_dtype():
+    (layer,) = explain(tt.snn.LIB(3).to(torch.bfloat16), torch.zeros(1, 3, dtype=torch.bfloat16)).layers
+    assert "using IO = tt::bfloat16;" in layer.source and "using T = float;" in layer.source
+    assert layer.kept_bytes == pytest.approx(2 + 4 / 10)
+
+
+def test_module_with_layers_of_all_kinds():
+    model = nn.Sequential(nn.Linear(3, 3), tt.snn.LIB(3), nn.Sequential(tt.snn.LIT(3, spike_fn=unfusable)), Own(3))
+    explanation = explain(model)
+    assert [(e.path, e.name, e.backend) for e in explanation.layers] == [
+        ("1", "LIB", "cpp"), ("2.0", "LIT", "eager"), ("3", "Own", "eager"),
+    ]  # fmt: skip
+    fused, refused, own = explanation.layers
+    assert refused.why_not["cpp"].startswith("stage Ternary, line ") and "aten.mean" in refused.why_not["cpp"]
+    assert refused.operators is None and refused.source == "" and refused.kept_bytes is None
+    assert own.why_not["cpp"] == "it has a forward of its own, which a scan calls step by step"
+    text = repr(explanation)
+    assert "1: LIB runs on cpp" in text and "2.0: LIT runs on eager" in text
+    assert "operators per step: 8 forward, 19 backward" in text and fused.source in text
+
+
+def test_table_for_a_notebook():
+    html = explain(nn.Sequential(tt.snn.LIB(3), tt.snn.LIB(3, spike_fn=unfusable)))._repr_html_()
+    assert html.startswith("<table>") and html.count("<tr>") == 3
+    assert "<td>8 forward, 19 backward</td>" in html and "<td>not traced</td>" in html
+    assert "i &lt; " not in html.partition("<details>")[0] and "&lt;T&gt;(x_row[i])" in html
+
+
+def test_callable_with_parameters():
+    (layer,) = explain(tt.snn.LIB(3, spike_fn=tt.functional.Arctan(2.0))).layers
+    assert layer.backend == "cpp" and "p_spike_fn_alpha" in layer.source
+
+
+def test_what_is_no_module():
+    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module, got int"):
+        explain(3)
+    with pytest.raises(TypeError, match=r"tt\.explain: the input must be a tensor, got list"):
+        explain(tt.snn.LIB(3), [1.0])
+    assert repr(explain(nn.Linear(2, 2))) == "no tracetorch layers"

@@ -1,0 +1,155 @@
+"""explain: which backend would run each layer of a module, why not another, and the code made for it."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from . import backends
+from .fusion.cache import traced
+from .fusion.capture import CannotTrace
+from .layers.layer import Layer
+from .layers.model import named_layers
+from .pipeline import Step
+
+if TYPE_CHECKING:
+    from .backends.triton.aot import CompiledKernel
+
+FUSING = ("cpp", "triton")
+
+
+@dataclass(frozen=True)
+class LayerExplanation:
+    """How one layer would be scanned.
+
+    Attributes:
+        path: where the layer is in the module, "" for the module itself.
+        name: name of its class.
+        backend: what `backend="auto"` would choose, "cpp", "triton" or "eager".
+        why_not: for each backend that cannot run it the reason, by name.
+        operators: how many elementary operators one step has, forward and backward; None where it can't be traced.
+        kept: what is kept for the backward pass, in words.
+        kept_bytes: bytes kept per neuron and time step.
+        source: the generated code, "" where there is none.
+        kernels: on a GPU the compiled kernels, as `tt.aot` reports them.
+    """
+
+    path: str
+    name: str
+    backend: str
+    why_not: dict[str, str]
+    operators: tuple[int, int] | None
+    kept: str
+    kept_bytes: float | None
+    source: str
+    kernels: tuple[CompiledKernel, ...] = ()
+
+    def __repr__(self) -> str:
+        lines = [f"{self.path + ': ' if self.path else ''}{self.name} runs on {self.backend}"]
+        lines += [f"  {name}: {reason}" for name, reason in self.why_not.items()]
+        if self.operators:
+            lines.append(f"  operators per step: {self.operators[0]} forward, {self.operators[1]} backward")
+        lines.append(f"  kept for backward: {self.kept}")
+        lines += [f"  kernel {use}" for use in self.uses]
+        return "\n".join([*lines, *(["", self.source] if self.source else [])])
+
+    @property
+    def uses(self) -> list[str]:
+        """What each kernel needs of the GPU, in words."""
+        return [f"{k.name}: {k.registers} registers, {k.spills} bytes spilled, {k.shared} bytes shared"
+                for k in self.kernels]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How the layers of a module would be scanned; prints as text, and as a table in a notebook."""
+
+    layers: tuple[LayerExplanation, ...]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.layers)) or "no tracetorch layers"
+
+    def _repr_html_(self) -> str:
+        head = "".join(
+            f"<th>{title}</th>"
+            for title in ("layer", "backend", "why not another", "operators", "kept for backward", "code")
+        )
+        return f"<table><tr>{head}</tr>{''.join(map(_row, self.layers))}</table>"
+
+
+def explain(module: nn.Module, x: Tensor | None = None) -> Explanation:
+    """Say for every layer of a module which backend would scan it, why not another, and show the generated code.
+
+    Args:
+        module: a layer, or any module with layers inside.
+        x: an input of a layer, for its dtype; float32 unless given.
+
+    Returns:
+        An object that prints as text and shows as a table in a notebook; `.layers` holds a LayerExplanation each.
+
+    Raises:
+        TypeError: no module, or `x` is no tensor.
+    """
+    if x is not None and not isinstance(x, Tensor):
+        raise TypeError(f"tt.explain: the input must be a tensor, got {type(x).__name__}")
+    dtype = torch.float32 if x is None else x.dtype
+    return Explanation(tuple(_explain(path, layer, dtype) for path, layer in named_layers(module)))
+
+
+def _explain(path: str, layer: Layer, dtype: torch.dtype) -> LayerExplanation:
+    name = type(layer).__name__
+    if not layer.fuses:
+        reason = "it has a forward of its own, which a scan calls step by step"
+        everything = "every intermediate tensor of every step"
+        return LayerExplanation(path, name, "eager", dict.fromkeys(FUSING, reason), None, everything, None, "")
+    device = next((t.device for t in (*layer.parameters(), *layer.buffers())), torch.device("cpu"))
+    io, compute = layer.dtypes(torch.empty(0, dtype=dtype, device=device))
+    x = torch.empty((1, layer.num_neurons), dtype=io, device=device)
+    step, params = layer.bound_step(), layer.stored(compute)
+    reasons = {b: _why_not(b, step, x, params) for b in FUSING}
+    chosen = backends.FUSED.get(device.type, "eager")
+    chosen = "eager" if reasons.get(chosen) else chosen
+    shown = getattr(backends.load(chosen), "shown", None)
+    source, every = shown(step, x, params) if shown else ("", None)
+    compiled = getattr(backends.load(chosen), "compiled", None)
+    kernels = tuple(compiled(step, x, params)) if compiled else ()
+    operators, kept, kept_bytes = _counts(step, x, compute, every)
+    why_not = {b: reason for b, reason in reasons.items() if reason}
+    return LayerExplanation(path, name, chosen, why_not, operators, kept, kept_bytes, source, kernels)
+
+
+def _why_not(name: str, step: Step, x: Tensor, params: dict[str, Tensor]) -> str | None:
+    try:
+        return backends.load(name).why_not(step, x, params, (), x.ndim - 2)
+    except ImportError as error:
+        return str(error)
+
+
+def _counts(
+    step: Step, x: Tensor, compute: torch.dtype, every: int | None
+) -> tuple[tuple[int, int] | None, str, float | None]:
+    """Operators of one step, and what a backward pass needs kept where states are kept once in `every` steps."""
+    try:
+        program = traced(step, compute)
+    except CannotTrace:
+        return None, "every intermediate tensor of every step", None
+    operators = len(program.forward.lines), len(program.backward.lines)
+    if every is None:
+        return operators, "every intermediate tensor of every step", None
+    size = x.dtype.itemsize + len(program.states) * compute.itemsize / every
+    states = f"{len(program.states)} state{'s' * (len(program.states) != 1)}"
+    return operators, f"the input, and {states} every {every} steps: {size:.2g} bytes per neuron and step", size
+
+
+def _row(layer: LayerExplanation) -> str:
+    reasons = "<br>".join(f"<b>{name}</b>: {html.escape(reason)}" for name, reason in layer.why_not.items())
+    operators = f"{layer.operators[0]} forward, {layer.operators[1]} backward" if layer.operators else "not traced"
+    text = html.escape("\n".join([*layer.uses, layer.source]))
+    code = f"<details><summary>show</summary><pre>{text}</pre></details>" if layer.source else ""
+    title = f"{html.escape(layer.path)} {html.escape(layer.name)}"
+    cells = (title, layer.backend, reasons, operators, html.escape(layer.kept), code)
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -1,0 +1,217 @@
+"""Neuron: the layer behind every composed class; its pipeline says what one step computes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .. import backends, current
+from ..functional.random import Stream, new_key
+from ..padding import LEFT, padded
+from ..pipeline import Pipeline, States, Step
+from . import html
+from .layer import Layer, SpikingLayer
+
+
+class Neuron(SpikingLayer):
+    """A layer of neurons composed from stages; `tt.compose` makes its subclasses."""
+
+    optional_states = ("rng",)
+    pipeline: ClassVar[Pipeline]
+    stages: ClassVar[tuple]
+    __signature__: ClassVar[inspect.Signature]
+    _repr_html_ = html.Shown()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = self._bind(args, kwargs)
+        super().__init__(given["num_neurons"], given["dim"])
+        for name in (*self.pipeline.states, "rng"):
+            self._initialize_state(name)
+        for name, declared in self.pipeline.parameters.items():
+            self._register_declared(name, declared, given)
+        if self.pipeline.fires:
+            self._register_callables(given)
+
+    def _bind(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Match the arguments with the signature of the composed class."""
+        signature = type(self).__signature__
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            unknown = [k for k in kwargs if k not in signature.parameters]
+            hint = f"; it takes {', '.join(signature.parameters)}" if unknown else ""
+            raise TypeError(f"{self._where}: {error}{hint}") from None
+        bound.apply_defaults()
+        return bound.arguments
+
+    def _register_declared(self, name: str, declared: Any, given: dict[str, Any]) -> None:
+        value = self._spread(name, given[name], given[f"{name}_rank"], given["dtype"], given["device"])
+        raw = declared.raw(f"{self._where}: {name}", value.double()).to(value.dtype)
+        self._transforms[name] = (declared.activation, declared.inverse)
+        self._set_raw(name, raw.clone(), True if given[f"learn_{name}"] else None)
+
+    def _register_callables(self, given: dict[str, Any]) -> None:
+        for name in ("spike_fn", "quant_fn"):
+            fn = given[name]
+            if not callable(fn) or isinstance(fn, type):
+                raise TypeError(f"{self._where}: {name} must be a function of one tensor or a module, got {fn!r}")
+            if fn is type(self).__signature__.parameters[name].default:     # layers share no learnable slope
+                fn = copy.deepcopy(fn)
+                if isinstance(fn, nn.Module) and (given["dtype"] or given["device"]) is not None:
+                    fn.to(device=given["device"], dtype=given["dtype"])
+            setattr(self, name, fn)
+        soft = [stage for stage in self.stages if stage.needs_hard_spikes]
+        if soft and not _makes_hard_spikes(self.bound_step()):
+            raise ValueError(
+                f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with "
+                f"spike_fn={_shown(self.spike_fn)} and quant_fn={_shown(self.quant_fn)} no spike is ever exactly 0; "
+                "give quant_fn=tt.functional.round_ste() or a spike_fn with hard spikes such as "
+                "tt.functional.heavi_erfc(1.0)")
+
+    def bound_step(self) -> Step:
+        """Return the pipeline with this layer's callables."""
+        activations = {} if self._compiled is not None else {name: fn for name, (fn, _) in self._transforms.items()}
+        return Step(self.pipeline, getattr(self, "spike_fn", None), getattr(self, "quant_fn", None), self._where,
+                    activations)
+
+    def constrained(self) -> dict[str, Tensor]:
+        """Return every parameter's value (shape [] or [num_neurons]), by name."""
+        return self.bound_step().values(self.stored())
+
+    def stored(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """Return what is stored of every parameter, in `dtype`: the raw tensor, or its value after `TTcompile`."""
+        found = {name: self._stored(name) for name in self._transforms}
+        return {name: t if dtype is None or t.dtype == dtype else t.to(dtype) for name, t in found.items()}
+
+    def _stored(self, name: str) -> Tensor:
+        """Return the raw tensor of a parameter, or its value after `TTcompile`."""
+        if self._compiled is not None:
+            return self._buffers[name]  # type: ignore[return-value]
+        raw = self._parameters.get(f"raw_{name}")
+        return self._buffers[f"raw_{name}"] if raw is None else raw  # type: ignore[return-value]
+
+    def dtypes(self, x: Tensor) -> tuple[torch.dtype, torch.dtype]:
+        """Return the dtype of the output and the dtype in which steps are computed and states are kept."""
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{self._where}: the input must be a tensor, got {type(x).__name__}")
+        if not x.is_floating_point():
+            raise TypeError(f"{self._where}: the input must be floating-point, got {x.dtype}; write x.float()")
+        widest = x.dtype
+        for name in self._transforms:
+            dtype = self._stored(name).dtype
+            widest = widest if dtype == widest else torch.promote_types(widest, dtype)
+        autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+        out = x.dtype if autocast else widest
+        return out, torch.promote_types(widest, torch.float32)
+
+    def _check_step(self, shape: torch.Size, states: dict[str, Tensor | None], device: torch.device) -> int:
+        """Return the neuron dimension of one step's shape, or raise where input and states don't fit."""
+        axis = self._axis(len(shape))
+        if shape[axis] != self.num_neurons:
+            raise ValueError(f"{self._where}: one step has {shape[axis]} elements along dim={self.dim} "
+                             f"(shape {list(shape)}), expected num_neurons={self.num_neurons}")
+        unknown = [name for name in states if name not in self.state_names]
+        if unknown:
+            raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; "
+                             f"there are {', '.join(self.state_names)}")
+        for name, state in states.items():
+            if state is not None and name != "rng":
+                self._check_state(name, state, tuple(shape), device)
+        return axis
+
+    @property
+    def fuses(self) -> bool:  # type: ignore[override]
+        """Whether a step of this layer is its pipeline and nothing else."""
+        cls = type(self)
+        return (cls.forward is Neuron.forward and cls.step is Neuron.step and cls.__call__ is Layer.__call__
+                and "forward" not in vars(self))
+
+    @property
+    def recordable(self) -> tuple[str, ...]:
+        """The names whose values over time a scan can return."""
+        return tuple(name for name in self.pipeline.names if name not in ("fire", "rng"))
+
+    def start_of(self, name: str) -> float:
+        """Return what a state is filled with at its first step."""
+        return self.pipeline.states[name].init
+
+    def scan(self, x: Tensor, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
+             lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
+        """Run over [T, ...] from given states as a pure function; return output, new states and recordings."""
+        out, compute = self.dtypes(x)
+        dim = self._check_step(x.shape[1:], states, x.device)
+        step, params = self.bound_step(), self.stored(compute)
+        key = states.get("rng")
+
+        def rng() -> Tensor:
+            nonlocal key
+            if key is None:
+                key = new_key().to(x.device)
+            return key
+
+        start = {name: _usable(states.get(name), compute) for name in step.pipeline.states}
+        if lengths is not None:
+            step = replace(step, pipeline=padded(step.pipeline))
+            left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
+            start[LEFT] = left.expand(x.shape[1:]).contiguous()
+        chosen = backends.select(step, x, params, record, dim)
+        x = x if x.dtype == out else x.to(out)
+        y, new, recordings = chosen.scan(step, x, start, params, dim=dim, rng=rng, record=record)
+        new.pop(LEFT, None)
+        if key is not None:
+            new["rng"] = torch.stack([key[0], key[1] + len(x)])
+        return y, new, recordings
+
+    def step(self, x: Tensor, states: dict[str, Tensor | None] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute one time step as a pure function: nothing of the layer changes.
+
+        Args:
+            x: input of one step, any shape with `num_neurons` along `dim`.
+            states: states by name, shaped like `x`; one that is missing or None starts anew.
+
+        Returns:
+            The output, shaped like `x`, and the new states.
+        """
+        y, new, _ = self.scan(x[None] if isinstance(x, Tensor) else x, states or {})
+        return y[0], new
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Advance one time step, or all of them where `tt.scan` has folded time into the batch."""
+        running = current.running()
+        if running is not None:
+            return running.scan(self, x)
+        y, new = self.step(x, self.carried_states())
+        self.carry_states(new)
+        return y
+
+
+def _usable(state: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Return a state in the dtype of the computation; one born in inference mode is copied out of it."""
+    if state is None:
+        return None
+    if not torch.compiler.is_compiling() and state.is_inference() and not torch.is_inference_mode_enabled():
+        state = state.clone()
+    return state if state.dtype == dtype else state.to(dtype)
+
+
+def _shown(fn: Any) -> str:
+    """Name a callable in a message."""
+    return getattr(fn, "__name__", repr(fn))
+
+
+def _makes_hard_spikes(step: Step) -> bool:
+    """Say whether some potential below threshold gives exactly no spike."""
+    probe = torch.linspace(-2.0, -0.05, 40)
+    callables = nn.ModuleList(f for f in (step.spike_fn, step.quant_fn) if isinstance(f, nn.Module))
+    for tensor in callables.parameters():
+        probe = probe.to(tensor.device)
+    with torch.no_grad(), Stream(torch.zeros(2, dtype=torch.int64), probe.shape):
+        try:
+            return bool((step.fire(probe) == 0).any())
+        except RuntimeError:      # per-neuron parameters do not broadcast against the probe: the step will tell
+            return True
