@@ -25,7 +25,8 @@ def texts(name: str, backend: str, hard: bool, dtype: torch.dtype, pad: bool) ->
     step = layer.bound_step()
     if pad:
         step = dataclasses.replace(step, pipeline=padded(step.pipeline))
-    text, every = backends.load(backend).shown(step, torch.empty(1, 4, dtype=dtype), layer.stored(dtype))
+    x, stored = torch.empty(1, 4, dtype=dtype), list(layer.stored(dtype).values())
+    text, every = backends.fused(backend, step, x, stored, (), 0).outline()
     return f"// one kept state in {every} steps\n{text}\n"
 
 

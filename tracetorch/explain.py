@@ -109,24 +109,25 @@ def _explain(path: str, layer: Layer, dtype: torch.dtype) -> LayerExplanation:
     device = next((t.device for t in (*layer.parameters(), *layer.buffers())), torch.device("cpu"))
     io, compute = layer.dtypes(torch.empty(0, dtype=dtype, device=device))
     x = torch.empty((1, layer.num_neurons), dtype=io, device=device)
-    step, params = layer.bound_step(), layer.stored(compute)
-    reasons = {b: _why_not(b, step, x, params) for b in FUSING}
-    chosen = backends.FUSED.get(device.type, "eager")
-    chosen = "eager" if reasons.get(chosen) else chosen
-    shown = getattr(backends.load(chosen), "shown", None)
-    source, every = shown(step, x, params) if shown else ("", None)
-    compiled = getattr(backends.load(chosen), "compiled", None)
-    kernels = tuple(compiled(step, x, params)) if compiled else ()
+    step, stored = layer.bound_step(), layer.stored(compute)
+    plan = backends.decide(step, x, list(stored.values()), (), 0)
+    source, every = plan.program.outline() if plan.program else ("", None)
+    compiled = getattr(backends.load(plan.backend), "compiled", None) if plan.program else None
+    kernels = tuple(compiled(step, x, stored)) if compiled else ()
     operators, kept, kept_bytes = _counts(step, x, compute, every)
-    why_not = {b: reason for b, reason in reasons.items() if reason}
-    return LayerExplanation(path, name, chosen, why_not, operators, kept, kept_bytes, source, kernels)
+    return LayerExplanation(path, name, plan.backend, _why_not(plan, x, stored), operators, kept, kept_bytes, source,
+                            kernels)
 
 
-def _why_not(name: str, step: Step, x: Tensor, params: dict[str, Tensor]) -> str | None:
-    try:
-        return backends.load(name).why_not(step, x, params, (), x.ndim - 2)
-    except ImportError as error:
-        return str(error)
+def _why_not(plan: backends.Plan, x: Tensor, stored: dict[str, Tensor]) -> dict[str, str]:
+    """Return for each backend that fuses why it can't run the layer, by name."""
+    found = dict(plan.why_not)
+    for name in {*FUSING} - {plan.backend, *found}:
+        try:
+            backends.fused(name, plan.step, x, list(stored.values()), (), 0)
+        except backends.Refused as error:
+            found[name] = str(error)
+    return {name: found[name] for name in FUSING if name in found}
 
 
 def _counts(

@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader
 
 import tracetorch as tt
 from tests.fusion.test_callables import Slope
+from tests.support.backends import scan
 from tests.support.compositions import assert_close, outcome
 from tests.support.parallel import check_two_processes_have_the_gradients_of_one
-from tracetorch.backends.cpp import backend as cpp_backend
-from tracetorch.backends.cpp import ops
+from tracetorch.backends import differentiable
 
 
 @pytest.fixture(autouse=True)
@@ -26,40 +26,54 @@ def _on():
 def operator_inputs(record=(), given=True, **options):
     layer = tt.snn.SLIB(4, bias_rank=0, **options)
     step, params = layer.bound_step(), {k: p.detach().requires_grad_() for k, p in layer.constrained().items()}
-    key, reason, draws = ops.described(step.pipeline, step.spike_fn, step.quant_fn, step.name, torch.float32, record)
-    assert reason is None and not draws
+    key, reason, draws, order = differentiable.enter(
+        step.pipeline, step.spike_fn, step.quant_fn, step.name, "cpp", torch.float32, torch.float32,
+        tuple(p.ndim for p in params.values()), record)
+    assert reason is None and not draws and order == tuple(range(len(params)))
+    KEPT.append(layer)      # a step that nobody holds is forgotten
     x = torch.randn(23, 2, 4).requires_grad_()
     starts = [torch.randn(2, 4).requires_grad_() for _ in step.pipeline.states] if given else []
-    return x, starts, list(params.values()), None, key, ",".join(record), 1, 2, torch.float32, True
+    return x, starts, list(params.values()), None, key, 1, True
+
+
+KEPT = []
 
 
 @pytest.mark.parametrize("record", [(), ("potential",)], ids=["plain", "record"])
 @pytest.mark.parametrize("given", [True, False], ids=["start states", "fresh"])
 def test_opcheck(record, given):
-    torch.library.opcheck(ops.cpp_scan, operator_inputs(record, given))
+    torch.library.opcheck(differentiable.scan, operator_inputs(record, given))
 
 
 def test_opcheck_backward():
-    x, starts, params, rng, *rest, _ = operator_inputs()
-    _, *finals, kept = ops.cpp_scan(x, starts, params, rng, *rest, True)
+    x, starts, params, rng, key, dim, _ = operator_inputs()
+    _, *finals, kept = differentiable.scan(x, starts, params, rng, key, dim, True)
     tensors = [t.detach() for t in (x, *starts, *params)]
     cotangents = [torch.randn_like(x), *(torch.randn_like(f) for f in finals)]
     needs = True, True, [True] * len(params)
-    inputs = (tensors[0], tensors[1:3], tensors[3:], rng, kept.detach(), cotangents, *rest, *needs)
-    torch.library.opcheck(ops.cpp_scan_backward, inputs, test_utils=("test_schema", "test_faketensor"))
+    inputs = (tensors[0], tensors[1:3], tensors[3:], rng, kept.detach(), cotangents, key, dim, *needs)
+    torch.library.opcheck(differentiable.scan_backward, inputs, test_utils=("test_schema", "test_faketensor"))
 
 
 def test_operator_is_the_function():
     x, starts, params, *_ = parts = operator_inputs(("potential",))
-    step = replace(tt.snn.SLIB(4, bias_rank=0).bound_step(), activations={})
-    named = dict(zip(step.pipeline.parameters, params, strict=True))
-    y, new, traces = cpp_backend.scan(
-        step, x, dict(zip(step.pipeline.states, starts, strict=True)), named, dim=1, rng=None, record=("potential",)
-    )
-    results = [[y, *new.values(), *traces.values()], ops.cpp_scan(*parts)[:-1]]
+    step = replace(KEPT[-1].bound_step(), activations={})
+    states, named = (dict(zip(names, tensors, strict=True)) for names, tensors in (
+        (step.pipeline.states, starts), (step.pipeline.parameters, params)))
+    y, new, recordings = scan("cpp", step, x, states, named, record=("potential",))
+    results = [[y, *new.values(), *recordings.values()], differentiable.scan(*parts)[:-1]]
     grads = [torch.autograd.grad(sum((v * v).sum() for v in r), [x, *starts, *params]) for r in results]
     assert_close(results[1], results[0], error=0)
     assert_close(grads[1], grads[0], error=0)
+
+
+def test_a_step_of_a_graph_is_forgotten_with_its_callable():
+    before = len(differentiable._entries)
+    for _ in range(20):
+        operator_inputs(spike_fn=nn.Tanh())
+    assert len(differentiable._entries) == before + 20
+    KEPT.clear()
+    assert len(differentiable._entries) <= before
 
 
 def test_compiled_model_at_changed_sizes_is_compiled_three_times():
@@ -76,7 +90,7 @@ def test_compiled_model_at_changed_sizes_is_compiled_three_times():
         x = torch.randn(shape)
         assert_close(outcome(model, compiled, x), outcome(model, lambda v: tt.scan(model, v), x), error=1e-5)
     assert len(compilations) == 3
-    assert compilations[0].count(torch.ops.tracetorch.cpp_scan.default) == 2
+    assert compilations[0].count(torch.ops.tracetorch.scan.default) == 2
 
     model[1].spike_fn.gain = 3.0
     assert_close(outcome(model, compiled, x), outcome(model, lambda v: tt.scan(model, v), x), error=1e-5)

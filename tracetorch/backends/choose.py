@@ -1,37 +1,26 @@
-"""What runs a scan: choosing among eager, cpp and triton.
+"""Which backend runs a scan: eager, cpp or triton.
 
-A backend is a module with `name` and
+A fusing backend is a module with
 
-    why_not(step, x, params, record, dim) -> str | None     why it can't run this step; None where it can
-    scan(step, x, states, params, *, dim, rng, record) -> (y, new_states, traces)
+    program(step, dtype, io, ranks, record) -> Program      raises Refused
+    why_not_here(x) -> str | None                           why it can't run on such an input; None where it can
 
-`x` is [T, *step_shape] in the dtype of the output; `states` (shaped like one step, or None: start anew) and
-`params` (shape [] or [N]; what the layer stores, `step.values(params)` gives the values) are in the dtype of the
-computation; `dim` is the neuron dimension of one step, from the front; `rng()` returns the int64 pair (seed, position
-of the first step) and is called only where the step draws random numbers; `record` names values whose traces
-[T, *step_shape] are returned.
+`dtype` is that of the computation, `io` that of input and output; `ranks` are the numbers of dimensions of what is
+stored of the parameters, the pipeline's and then those lifted out of its callables.
 """
 
 from __future__ import annotations
 
 import importlib
 import threading
-import warnings
 from types import ModuleType
 from typing import Any
-
-import torch
-from torch import Tensor
-
-from ..pipeline import Step
-from . import eager
 
 NAMES = ("auto", "eager", "cpp", "triton")
 FUSED = {"cpu": "cpp", "cuda": "triton"}
 """Which backend fuses scans on which type of device."""
 _local = threading.local()
-_loaded: dict[str, ModuleType] = {"eager": eager}
-_warned: set[tuple[str, str]] = set()
+_loaded: dict[str, ModuleType] = {}
 
 
 class backend:
@@ -69,7 +58,7 @@ def requested() -> str:
 
 
 def load(name: str) -> ModuleType:
-    """Import a backend."""
+    """Import a backend that fuses."""
     _import(name)
     return _loaded[name]
 
@@ -80,31 +69,3 @@ def _import(name: str) -> None:
 
 
 _import._dynamo_marked_constant = True    # type: ignore[attr-defined]  # torch.compile calls it: it cannot trace imports
-
-
-def select(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...], dim: int) -> ModuleType:
-    """Return the backend that runs this scan.
-
-    Raises:
-        RuntimeError: the requested backend can't run it; the message says why.
-    """
-    name = requested()
-    if name != "auto":
-        chosen = load(name)
-        reason = chosen.why_not(step, x, params, record, dim)
-        if reason is not None:
-            raise RuntimeError(f"backend={name!r} can't run {step.name}: {reason}. Use backend='auto' or 'eager'")
-        return chosen
-    if x.device.type not in FUSED or torch.compiler.is_exporting():     # an exported program holds no kernel of ours
-        return load("eager")
-    try:
-        fused = load(FUSED[x.device.type])
-        reason = fused.why_not(step, x, params, record, dim)
-    except ImportError as error:
-        reason = str(error)
-    if reason is None:
-        return fused
-    if (step.name, reason) not in _warned:
-        _warned.add((step.name, reason))
-        warnings.warn(f"{step.name} is scanned step by step in Python: {reason}", stacklevel=2)
-    return load("eager")

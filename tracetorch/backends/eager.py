@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -10,32 +10,27 @@ from torch import Tensor
 
 from ..functional.random import Stream
 from ..pipeline import Step
-
-name = "eager"
-
-
-def why_not(step: Step, x: Tensor, params: dict[str, Tensor], record: tuple[str, ...], dim: int) -> str | None:
-    """Return None: everything runs."""
-    return None
+from .program import Scanned
 
 
-def scan(step: Step, x: Tensor, states: dict[str, Tensor | None], params: dict[str, Tensor], *, dim: int,
-         rng: Callable[[], Tensor], record: tuple[str, ...] = (),
-         ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-    """Step through time; see `tracetorch.backends` for the arguments."""
-    shape = x.shape[1:]
-    dtype = next((p.dtype for p in params.values()), torch.promote_types(x.dtype, torch.float32))
-    params = {k: p.view(-1, *[1] * (len(shape) - 1 - dim)) if p.ndim else p
-              for k, p in step.values(params).items()}
-    now = {k: torch.full(shape, step.pipeline.states[k].init, dtype=dtype, device=x.device) if state is None else state
-           for k, state in states.items()}
-    ys, traces = [], []
-    for t, x_t in enumerate(x.unbind(0)):
+def scan(step: Step, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor], *, dim: int, ndim: int,
+         rng: Callable[[], Tensor], record: tuple[str, ...] = ()) -> Scanned:
+    """Step through time; `Plan.__call__` has the arguments, `ndim` is the number of dimensions of one step."""
+    steps = x.unbind(0) if x.ndim > ndim else (x,)
+    shape = steps[0].shape
+    dtype = stored[0].dtype if stored else torch.promote_types(x.dtype, torch.float32)
+    values = step.values(dict(zip(step.pipeline.parameters, stored, strict=True)))
+    params = {k: p.view(-1, *[1] * (ndim - 1 - dim)) if p.ndim else p for k, p in values.items()}
+    now = {k: torch.full(shape, state.init, dtype=dtype, device=x.device) if start is None else start
+           for (k, state), start in zip(step.pipeline.states.items(), starts, strict=True)}
+    ys, recordings = [], []
+    for t, x_t in enumerate(steps):
         with Stream(partial(_later_key, rng, t), shape):
-            y, now, trace = step(x_t.to(dtype), now, params, record)
+            y, now, values = step(x_t.to(dtype), now, params, record)
         ys.append(y.to(x.dtype))
-        traces.append(trace)
-    return torch.stack(ys), now, {k: torch.stack([trace[k] for trace in traces]) for k in record}
+        recordings.append(values)
+    y = torch.stack(ys) if x.ndim > ndim else ys[0]
+    return Scanned(y, list(now.values()), [torch.stack([r[k] for r in recordings]) for k in record])
 
 
 def _later_key(rng: Callable[[], Tensor], steps: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from types import BuiltinFunctionType
 
@@ -34,14 +34,3 @@ def inside(step: Step, names: Iterable[str], dtype: torch.dtype) -> tuple[Activa
     """Return for each parameter the activation that a kernel leads through, None where there is none."""
     activations = map(step.activations.get, names)
     return tuple([a if derivative_of(a, dtype) else None for a in activations])
-
-
-def around(step: Step, stored: dict[str, Tensor], activations: Sequence[Activation | None]) -> list[Tensor]:
-    """Return what the kernel is given: parameters as stored where it leads through their activation, else values."""
-    outside = {n: p for (n, p), a in zip(stored.items(), activations, strict=True) if a is None}
-    return list((stored | step.values(outside)).values())
-
-
-def values(activations: Sequence[Activation | None], given: Sequence[Tensor]) -> list[Tensor]:
-    """Return the values of the parameters from what the kernel is given."""
-    return [p if a is None else a(p) for a, p in zip(activations, given, strict=True)]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import backends, current
 from ..functional.random import Stream, new_key
-from ..padding import LEFT, padded
+from ..padding import padded
 from ..pipeline import Pipeline, States, Step
 from . import html
 from .layer import Layer, SpikingLayer
@@ -145,7 +145,8 @@ class Neuron(SpikingLayer):
         """Run over [T, ...] from given states as a pure function; return output, new states and recordings."""
         out, compute = self.dtypes(x)
         dim = self._check_step(x.shape[1:], states, x.device)
-        step, params = self.bound_step(), self.stored(compute)
+        step = self.bound_step()
+        stored = list(self.stored(compute).values())
         key = states.get("rng")
 
         def rng() -> Tensor:
@@ -154,18 +155,20 @@ class Neuron(SpikingLayer):
                 key = new_key().to(x.device)
             return key
 
-        start = {name: _usable(states.get(name), compute) for name in step.pipeline.states}
+        starts = [_usable(states.get(name), compute) for name in step.pipeline.states]
         if lengths is not None:
             step = replace(step, pipeline=padded(step.pipeline))
             left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
-            start[LEFT] = left.expand(x.shape[1:]).contiguous()
-        chosen = backends.select(step, x, params, record, dim)
+            starts.append(left.expand(x.shape[1:]).contiguous())
         x = x if x.dtype == out else x.to(out)
-        y, new, recordings = chosen.scan(step, x, start, params, dim=dim, rng=rng, record=record)
-        new.pop(LEFT, None)
+        if torch.compiler.is_compiling():
+            y, finals, recordings, _ = backends.scan_in_graph(step, x, starts, stored, dim=dim, rng=rng, record=record)
+        else:
+            y, finals, recordings, _ = backends.bind(step, x, stored, record, dim)(x, starts, stored, rng)
+        new = dict(zip(self.pipeline.states, finals, strict=False))       # without the steps that are left
         if key is not None:
             new["rng"] = torch.stack([key[0], key[1] + len(x)])
-        return y, new, recordings
+        return y, new, dict(zip(record, recordings, strict=True))
 
     def step(self, x: Tensor, states: dict[str, Tensor | None] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute one time step as a pure function: nothing of the layer changes.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import backends
+from ..functional.random import new_key
 from ..functional.surrogates import Arctan, FastSigmoid, Sigmoid, SlopeSurrogate
 from ..layers.compose import compose
 from ..pipeline import Step
@@ -157,11 +158,12 @@ def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
     layer, record = (ALIF, ("potential", "adapt")) if "adapt" in states else (LIF, ("potential",))
     step = Step(layer.pipeline, _with_slope(kind, params.pop("alpha")), torch.nn.Identity(), layer.__name__)
     x = x_seq.to(dtype).unflatten(1, (-1, neurons) if neurons else (1, 0))  # [T, batch, neurons]
-    states = {name: None if s is None else s.to(compute).reshape(x.shape[1:]) for name, s in states.items()}
-    y, new, traces = backends.select(step, x, params, record, 1).scan(
-        step, x, states, params, dim=1, rng=None, record=record
-    )
-    return y.flatten(1), {k: v.flatten() for k, v in new.items()}, {k: v.flatten(1) for k, v in traces.items()}
+    starts = [None if s is None else s.to(compute).reshape(x.shape[1:])
+              for s in map(states.get, layer.pipeline.states)]
+    stored = [params[name] for name in layer.pipeline.parameters]
+    y, finals, recordings, _ = backends.bind(step, x, stored, record, 1)(x, starts, stored, new_key)
+    new, values = zip(layer.pipeline.states, finals, strict=True), zip(record, recordings, strict=True)
+    return y.flatten(1), {k: v.flatten() for k, v in new}, {k: v.flatten(1) for k, v in values}
 
 
 def _with_slope(kind: type[SlopeSurrogate], alpha: Tensor) -> SlopeSurrogate:

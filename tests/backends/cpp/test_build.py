@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import tracetorch as tt
-from tracetorch.backends.cpp import build, why_not
+from tests.support.backends import why_not
+from tracetorch.backends.cpp import build
 
 ROOT = Path(__file__).parents[3]
 TEXT = 'extern "C" int answer() {{ return {}; }}\n'
@@ -133,7 +134,7 @@ def test_no_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert build.compiler() is None
     layer, x = tt.compose(tt.EMA, tt.Binary, name="NeverBuilt")(3), torch.ones(4, 2, 3)
-    reason = why_not(layer.bound_step(), x, layer.stored(), (), 1)
+    reason = why_not("cpp", layer, x, dim=1)
     assert reason == "there is no C++ compiler: install g++ or clang++, or name one in the environment variable CXX"
     with pytest.raises(RuntimeError, match="there is no C"):
         answer()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tracetorch as tt
-from tests.support.compositions import inputs
+from tests.support.backends import why_not
 
 pytest.importorskip("triton", reason="Triton is an optional extra")
 pytestmark = pytest.mark.triton
@@ -17,35 +17,30 @@ def backend():
     return backend
 
 
-def why_not(backend, layer, x=None):
-    x = inputs(2, 3, dtype=torch.float32) if x is None else x
-    return backend.why_not(layer.bound_step(), x, layer.stored(), (), 0)
-
-
 def test_runs_interpreted_on_the_cpu(backend):
-    assert why_not(backend, tt.snn.LIB(3)) is None
+    assert why_not("triton", tt.snn.LIB(3), torch.rand(2, 3)) is None
 
 
 def test_refuses_other_devices(backend, monkeypatch):
     monkeypatch.setattr(backend, "INTERPRETED", False)
     said = "the input is on cpu, and Triton runs on CUDA devices (or, interpreted, with TRITON_INTERPRET=1)"
-    assert why_not(backend, tt.snn.LIB(3)) == said
+    assert why_not("triton", tt.snn.LIB(3), torch.rand(2, 3)) == said
     with pytest.raises(RuntimeError, match="backend='triton' can't run LIB: the input is on cpu"):
         tt.scan(tt.snn.LIB(3), torch.rand(2, 3), backend="triton")
 
 
 def test_refuses_other_dtypes(backend):
-    said = why_not(backend, tt.snn.LIB(3), torch.ones(2, 3, dtype=torch.complex64))
+    said = why_not("triton", tt.snn.LIB(3), torch.ones(2, 3, dtype=torch.complex64))
     assert said.startswith("the input is torch.complex64; Triton kernels take torch.float32, torch.float64")
 
 
 def test_refuses_forward_mode_and_vmap():
     layer, x = tt.snn.LIB(3), torch.rand(2, 3)
-    with pytest.raises(RuntimeError, match="no vmap, forward-mode or torch"):
+    with pytest.raises(RuntimeError, match="no vmap, no forward-mode and no torch"):
         torch.vmap(lambda v: tt.scan(layer, v, backend="triton"))(torch.rand(4, 2, 3))
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
-        with pytest.raises(RuntimeError, match="no vmap, forward-mode or torch"):
+        with pytest.raises(RuntimeError, match="no vmap, no forward-mode and no torch"):
             tt.scan(layer, dual, backend="triton")
 
 

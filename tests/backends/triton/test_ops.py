@@ -7,6 +7,7 @@ from torch import nn
 import tracetorch as tt
 from tests.support.compositions import Composition, inputs
 from tracetorch import functional as F
+from tracetorch.backends import differentiable
 
 pytest.importorskip("triton", reason="Triton is an optional extra")
 pytestmark = pytest.mark.triton
@@ -77,29 +78,26 @@ def test_compiled_scans_follow_an_annealed_slope():
     assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
 
 
+def entered(layer, dtype):
+    step, params = layer.bound_step(), [p.detach().requires_grad_() for p in layer.constrained().values()]
+    key, reason, _, order = differentiable.enter(step.pipeline, step.spike_fn, step.quant_fn, step.name, "triton",
+                                                 dtype, dtype, tuple(p.ndim for p in params), ())
+    assert reason is None
+    return key, [params[i] for i in order]
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_operator_keeps_torchs_rules(given):
-    from tracetorch.backends.triton import ops
-    from tracetorch.backends.triton.backend import compose
-
     layer = Composition(tt.compose(tt.Dual, tt.Binary)).build(spike_fn=F.sigmoid4x)
-    C = compose(layer.bound_step(), torch.float64)
-    ops.register(C)
+    key, params = entered(layer, torch.float64)
     x = inputs(9, 2, 3).requires_grad_()
-    states = [inputs(2, 3, seed=k).requires_grad_() for k in range(len(C.states))] if given else []
-    par = [layer.constrained()[n].detach().requires_grad_() for n in C.parameters]
-    arguments = (C.identity, x, states, par, None, 1, torch.float64, True)
-    torch.library.opcheck(torch.ops.tracetorch.triton_scan, arguments)
+    starts = [inputs(2, 3, seed=k).requires_grad_() for k in range(len(layer.pipeline.states))] if given else []
+    torch.library.opcheck(torch.ops.tracetorch.scan, (x, starts, params, None, key, 1, True))
 
 
-def test_operator_without_saved_states_is_not_differentiable():
-    from tracetorch.backends.triton import ops
-    from tracetorch.backends.triton.backend import compose
-
+def test_operator_without_kept_states_is_not_differentiable():
     layer = tt.snn.LIB(3)
-    C = compose(layer.bound_step(), torch.float32)
-    ops.register(C)
-    par = [layer.constrained()[n] for n in C.parameters]
+    key, params = entered(layer, torch.float32)
     x = inputs(4, 2, 3, dtype=torch.float32).requires_grad_()
-    with pytest.raises(RuntimeError, match="save=False, it keeps nothing to differentiate by"):
-        torch.ops.tracetorch.triton_scan(C.identity, x, [], par, None, 1, torch.float32, False)
+    with pytest.raises(RuntimeError, match="keep=False, it keeps nothing to differentiate by"):
+        torch.ops.tracetorch.scan(x, [], params, None, key, 1, False)

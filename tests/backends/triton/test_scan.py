@@ -135,7 +135,8 @@ def scanned(layer, x, backend):
 
 @pytest.mark.parametrize("batch", [301, 400])
 def test_parameter_gradients_over_groups_of_rows(batch):
-    from tracetorch.backends.triton.launch import Shape, lanes_of
+    from tracetorch.backends.program import Shape
+    from tracetorch.backends.triton.launch import lanes_of
 
     layer = Composition(tt.compose(tt.Ternary)).build(7)
     lanes = lanes_of(Shape(4, batch, 7, 1), torch.device("cpu"))

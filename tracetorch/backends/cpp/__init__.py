@@ -1,5 +1,5 @@
-"""Scans on the CPU: the step's code in C++, inside a hand-written loop over time."""
+"""Scans on the CPU: the captured step as C++ in a hand-written loop, compiled when it is first used."""
 
-from .backend import name, scan, shown, why_not
+from .backend import program, why_not_here
 
-__all__ = ["name", "scan", "shown", "why_not"]
+__all__ = ["program", "why_not_here"]

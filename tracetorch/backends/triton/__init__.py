@@ -1,4 +1,4 @@
-"""Scans on a GPU: hand-written Triton stages where every trait has one, derived ones otherwise, in one loop."""
+"""Scans on a GPU: hand-written Triton stages where every stage has one, derived ones otherwise, in one loop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ except ImportError as error:
     raise ImportError("the triton backend needs Triton: pip install triton") from error
 
 from .aot import aot, compiled
-from .backend import name, scan, shown, why_not
+from .backend import program, why_not_here
 
-__all__ = ["aot", "compiled", "name", "scan", "shown", "why_not"]
+__all__ = ["aot", "compiled", "program", "why_not_here"]

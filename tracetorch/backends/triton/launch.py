@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..program import Scanned, Shape
 from .chain import Chain
 from .loops import scan_backward, scan_forward
 from .tuples import INTERPRETED
@@ -28,31 +28,6 @@ LIMITS = (96, 128, 168, 255)
 """Registers at which 20, 16, 12 and 8 warps fit: the compiler may spill a few bytes to stay below one."""
 COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
-
-class Shape(NamedTuple):
-    """T steps of [outer, N, inner]."""
-
-    T: int
-    outer: int
-    N: int
-    inner: int
-
-    @property
-    def size(self) -> int:
-        return self.outer * self.N * self.inner
-
-
-def shape_of(x: Tensor, dim: int) -> Shape:
-    """The layout of `x`, [T, *step], whose steps have their neurons along `dim`."""
-    sizes = list(x.shape)
-    inner = 1
-    for size in sizes[dim + 2 :]:
-        inner *= size
-    outer = 1
-    for size in sizes[1 : dim + 1]:
-        outer *= size
-    return Shape(sizes[0], outer, sizes[dim + 1], inner)
 
 
 def steps_of(chain: Chain, T: int, dtype: torch.dtype) -> int:
@@ -105,18 +80,18 @@ def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tenso
     return torch.empty(shape, dtype=dtype, device=device)
 
 
-def rows(t: Tensor) -> tuple[Tensor, int]:
-    """`t` with every step contiguous, and the distance between steps."""
+def rows(t: Tensor, step: torch.Size) -> tuple[Tensor, int]:
+    """`t` [T, *step] or [*step] with every step contiguous, and the distance between steps."""
     if t.is_contiguous():
-        return t, t[0].numel()
-    return (t, t.stride(0)) if t[0].is_contiguous() else rows(t.contiguous())
+        return t, step.numel()
+    return (t, t.stride(0)) if t.ndim > len(step) and t[0].is_contiguous() else (t.contiguous(), step.numel())
 
 
-def forward(chain: Chain, dim: int, x: Tensor, start: Sequence[Tensor] | None, par: Sequence[Tensor],
-            rng: Tensor | None, dtype: torch.dtype, save: bool) -> tuple[Tensor, list, list, Tensor | None]:
-    """Run a scan; return y, the final states, the traces, and the saved states for `backward`."""
-    shape, step = shape_of(x, dim), x.shape[1:]
-    x, stride = rows(x)
+def forward(chain: Chain, shape: Shape, x: Tensor, start: Sequence[Tensor] | None, par: Sequence[Tensor],
+            rng: Tensor | None, dtype: torch.dtype, save: bool) -> Scanned:
+    """Run a scan over x [T, *step] or [*step]; `save` the states that `backward` needs."""
+    step = shape.step
+    x, stride = rows(x, step)
     options = _options(chain, shape, shape.size, x, dtype, par)
     y = new(x.shape, x.dtype, x.device)
     final = [new(step, dtype, x.device) for _ in chain.states]
@@ -131,17 +106,17 @@ def forward(chain: Chain, dim: int, x: Tensor, start: Sequence[Tensor] | None, p
                 scan_forward, shape.size, options, x, y, _contiguous(start), tuple(final), saved, tuple(traces),
                 tuple(par), rng, shape.T, shape.size, shape.N, shape.inner, stride,
             )  # fmt: skip
-    return y, final, traces, saved
+    return Scanned(y, final, traces, saved)
 
 
-def backward(chain: Chain, dim: int, x: Tensor, gy: Tensor | None, start: Sequence[Tensor] | None, saved: Tensor,
-             gfinal: Sequence[Tensor | None], gtraces: Sequence[Tensor | None], par: Sequence[Tensor],
-             rng: Tensor | None, needs: tuple[bool, bool, bool]) -> tuple[Tensor | None, list | None, Tensor | None]:
+def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Sequence[Tensor] | None,
+             saved: Tensor | None, gfinal: Sequence[Tensor | None], gtraces: Sequence[Tensor | None],
+             par: Sequence[Tensor], rng: Tensor | None, dtype: torch.dtype, needs: tuple[bool, bool, bool],
+             ) -> tuple[Tensor | None, list | None, Tensor | None]:
     """The cotangents of x, of the start states and of the parameters ([P, N]), each only if needed."""
-    shape, step, dtype = shape_of(x, dim), x.shape[1:], saved.dtype
-    lanes = lanes_of(shape, x.device)
-    x, x_stride = rows(x)
-    gy, gy_stride = (None, 0) if gy is None else rows(gy)
+    step, lanes = shape.step, lanes_of(shape, x.device)
+    x, x_stride = rows(x, step)
+    gy, gy_stride = (None, 0) if gy is None else rows(gy, step)
     options = _options(chain, shape, lanes, x, dtype, par)
     options["PARTIAL"] = bool(shape.size and shape.size % lanes)
     gx = new(x.shape, x.dtype, x.device) if needs[0] else None
@@ -150,8 +125,8 @@ def backward(chain: Chain, dim: int, x: Tensor, gy: Tensor | None, start: Sequen
     if shape.size:
         with on_device(x.device):
             _launch(
-                scan_backward, lanes, options, x, gy, _contiguous(start), saved, _all_or_none(gfinal, step, saved),
-                _all_or_none(gtraces, x.shape, saved), tuple(par), rng, gx, gstart and tuple(gstart), sums,
+                scan_backward, lanes, options, x, gy, _contiguous(start), saved, _all_or_none(gfinal, step, dtype, x),
+                _all_or_none(gtraces, x.shape, dtype, x), tuple(par), rng, gx, gstart and tuple(gstart), sums,
                 shape.T, shape.size, shape.N, shape.inner, x_stride, gy_stride, lanes,
             )  # fmt: skip
     if sums is not None and not shape.size:
@@ -192,8 +167,9 @@ def _contiguous(tensors: Sequence[Tensor] | None) -> tuple[Tensor, ...] | None:
     return None if tensors is None else tuple(t.contiguous() for t in tensors)
 
 
-def _all_or_none(given: Sequence[Tensor | None], shape: torch.Size, like: Tensor) -> tuple[Tensor, ...] | None:
+def _all_or_none(given: Sequence[Tensor | None], shape: torch.Size, dtype: torch.dtype,
+                 like: Tensor) -> tuple[Tensor, ...] | None:
     """Every cotangent, with zeros for those that are missing; None where all are."""
     if all(g is None for g in given):
         return None
-    return tuple(like.new_zeros(shape) if g is None else g.contiguous() for g in given)
+    return tuple(like.new_zeros(shape, dtype=dtype) if g is None else g.contiguous() for g in given)
