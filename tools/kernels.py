@@ -22,11 +22,10 @@ def texts(name: str, backend: str, hard: bool, dtype: torch.dtype, pad: bool) ->
     cls = getattr(tt.snn, name)
     given = {"quant_fn": tt.functional.round_ste()} if hard and cls.pipeline.fires else {}
     layer = cls(4, dtype=dtype, **given)
-    step = layer.bound_step()
+    step, call = layer.described(dtype, torch.device("cpu"))
     if pad:
         step = dataclasses.replace(step, pipeline=padded(step.pipeline))
-    x, stored = torch.empty(1, 4, dtype=dtype), list(layer.stored(dtype).values())
-    text, every = backends.fused(backend, step, x, stored, (), 0).outline()
+    text, every = backends.fused(backend, step, call).outline()
     return f"// one kept state in {every} steps\n{text}\n"
 
 

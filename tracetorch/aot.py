@@ -39,5 +39,4 @@ def aot(layer: Neuron, arch: str = "sm_90", dtype: torch.dtype = torch.float32) 
         raise ValueError(f"aot: arch must be like 'sm_90' (H100) or 'sm_80' (A100), got {arch!r}")
     if dtype not in DTYPES:
         raise ValueError(f"aot: dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype!r}")
-    _, compute = layer.dtypes(torch.empty(0, dtype=dtype))
-    return backends.load("triton").aot(layer.bound_step(), layer.stored(compute), dtype, arch)
+    return backends.load("triton").aot(*layer.described(dtype, torch.device("cpu")), dtype, arch)

@@ -14,7 +14,6 @@ from .fusion.cache import traced
 from .fusion.capture import CannotTrace
 from .layers.layer import Layer
 from .layers.model import named_layers
-from .pipeline import Step
 
 if TYPE_CHECKING:
     from .backends.triton.aot import CompiledKernel
@@ -107,41 +106,35 @@ def _explain(path: str, layer: Layer, dtype: torch.dtype) -> LayerExplanation:
         everything = "every intermediate tensor of every step"
         return LayerExplanation(path, name, "eager", dict.fromkeys(FUSING, reason), None, everything, None, "")
     device = next((t.device for t in (*layer.parameters(), *layer.buffers())), torch.device("cpu"))
-    io, compute = layer.dtypes(torch.empty(0, dtype=dtype, device=device))
-    x = torch.empty((1, layer.num_neurons), dtype=io, device=device)
-    step, stored = layer.bound_step(), layer.stored(compute)
-    plan = backends.decide(step, x, list(stored.values()), (), 0)
+    plan = backends.decide(*layer.described(dtype, device))
     source, every = plan.program.outline() if plan.program else ("", None)
     compiled = getattr(backends.load(plan.backend), "compiled", None) if plan.program else None
-    kernels = tuple(compiled(step, x, stored)) if compiled else ()
-    operators, kept, kept_bytes = _counts(step, x, compute, every)
-    return LayerExplanation(path, name, plan.backend, _why_not(plan, x, stored), operators, kept, kept_bytes, source,
-                            kernels)
+    kernels = tuple(compiled(plan.step, plan.call)) if compiled else ()
+    operators, kept, kept_bytes = _counts(plan, every)
+    return LayerExplanation(path, name, plan.backend, _why_not(plan), operators, kept, kept_bytes, source, kernels)
 
 
-def _why_not(plan: backends.Plan, x: Tensor, stored: dict[str, Tensor]) -> dict[str, str]:
+def _why_not(plan: backends.Plan) -> dict[str, str]:
     """Return for each backend that fuses why it can't run the layer, by name."""
     found = dict(plan.why_not)
     for name in {*FUSING} - {plan.backend, *found}:
         try:
-            backends.fused(name, plan.step, x, list(stored.values()), (), 0)
+            backends.fused(name, plan.step, plan.call)
         except backends.Refused as error:
             found[name] = str(error)
     return {name: found[name] for name in FUSING if name in found}
 
 
-def _counts(
-    step: Step, x: Tensor, compute: torch.dtype, every: int | None
-) -> tuple[tuple[int, int] | None, str, float | None]:
+def _counts(plan: backends.Plan, every: int | None) -> tuple[tuple[int, int] | None, str, float | None]:
     """Operators of one step, and what a backward pass needs kept where states are kept once in `every` steps."""
     try:
-        program = traced(step, compute)
+        program = traced(plan.step, plan.dtype)
     except CannotTrace:
         return None, "every intermediate tensor of every step", None
     operators = len(program.forward.lines), len(program.backward.lines)
     if every is None:
         return operators, "every intermediate tensor of every step", None
-    size = x.dtype.itemsize + len(program.states) * compute.itemsize / every
+    size = plan.io.itemsize + len(program.states) * plan.dtype.itemsize / every
     states = f"{len(program.states)} state{'s' * (len(program.states) != 1)}"
     return operators, f"the input, and {states} every {every} steps: {size:.2g} bytes per neuron and step", size
 

@@ -3,77 +3,99 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ..fusion.cache import made_of
 from ..fusion.callables import as_parameters, lifted, why_not_lifted
 from ..pipeline import Step
 from ..stages.parameters import identity
 from . import choose, differentiable, eager
-from .program import Program, Refused, Scanned, Shape, shape_of
+from .program import Program, Refused, Scanned, shape_of
 
 Activation = Callable[[Tensor], Tensor]
 NO_TRANSFORMS = "a fused scan has no vmap, no forward-mode and no torch.func derivatives"
 _warned: set[tuple[str, str]] = set()
 
 
-@dataclass(eq=False)
+class Call(NamedTuple):
+    """What decides, besides the step, how it is scanned.
+
+    device: of the input. shape: of one time step. dim: its neuron dimension, from the front. io, dtype: of input and
+    output, and of the computation. ranks: how many dimensions each stored parameter has, by name. record: what is
+    recorded.
+    """
+
+    device: torch.device
+    shape: torch.Size
+    dim: int
+    io: torch.dtype
+    dtype: torch.dtype
+    ranks: Mapping[str, int]
+    record: tuple[str, ...] = ()
+
+
 class Plan:
-    """Scans of one step over inputs of one kind: by a program or, where there is none, in eager.
+    """Scans of one step by calls of one kind: by a program or, where there is none, in eager.
 
     Attributes:
-        step: the step with its callables.
-        ndim, dim: how many dimensions one time step has, and which of them the neurons.
-        shape: the layout of one time step.
-        record: names of what is recorded.
+        step, call: what was decided for.
         backend: "cpp", "triton" or "eager".
         why_not: for each backend that fuses and could have been chosen, why it does not run here.
         program: what runs; None in eager.
     """
 
-    step: Step
-    ndim: int
-    dim: int
-    shape: Shape
-    record: tuple[str, ...]
-    backend: str
-    why_not: dict[str, str]
-    program: Program | None = None
-
-    def __post_init__(self) -> None:
-        program = self.program
+    def __init__(self, step: Step, call: Call, backend: str, why_not: dict[str, str], program: Program | None) -> None:
+        self.step, self.call, self.backend, self.why_not, self.program = step, call, backend, why_not, program
+        self.device, self.io, self.dtype = call.device, call.io, call.dtype
+        self.shape, self.ndim = shape_of(1, call.shape, call.dim), len(call.shape)
+        self.made_of = made_of(step)
         if program is None:
             return
-        found = [self.step.activations.get(name) for name in program.parameters]
+        found = [step.activations.get(name) for name in program.parameters]
         self._activations = [None if a is identity else a for a in found]
         inside = program.activations
         self._outside = [None if i else a for a, i in zip(self._activations, inside, strict=True)]
-        own = tuple(self.step.pipeline.parameters)
-        self._order = None if program.parameters == own else [(*own, *lifted(self.step)).index(n)
-                                                              for n in program.parameters]
+        own = tuple(step.pipeline.parameters)
+        every = (*own, *lifted(step))
+        self._order = None if program.parameters == own else [every.index(n) for n in program.parameters]
+
+    def is_current(self) -> bool:
+        """Say whether the step is still made of what it was made of."""
+        return self.made_of == made_of(self.step)
+
+    def accepts(self, starts: Sequence[Tensor | None]) -> bool:
+        """Say whether start states can be taken as they are."""
+        for start in starts:
+            if start is not None and (
+                start.dtype is not self.dtype or start.shape != self.shape.step or start.device != self.device
+                or (start.is_inference() and not torch.is_inference_mode_enabled())
+            ):
+                return False
+        return True
 
     def __call__(self, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor],
                  rng: Callable[[], Tensor]) -> Scanned:
         """Scan x [T, *step], or [*step] for one time step.
 
         Args:
-            x: in the dtype of the output.
             starts: the states, in the order of the pipeline; None starts anew.
-            stored: what a layer stores of the pipeline's parameters, in the dtype of the computation.
+            stored: what a layer stores of the pipeline's parameters, in their order.
             rng: makes the int64 pair (seed, position of the first step), called only where random numbers are drawn.
         """
-        program = self.program
+        program, dtype = self.program, self.dtype
+        x = x if x.dtype is self.io else x.to(self.io)
+        stored = [t if t.dtype is dtype else t.to(dtype) for t in stored]
         if program is None:
-            return eager.scan(self.step, x, starts, stored, dim=self.dim, ndim=self.ndim, rng=rng, record=self.record)
+            return eager.scan(self.step, self.call, x, starts, stored, rng)
         if self._order is not None:
-            every = [*stored, *as_parameters(self.step, program.dtype).values()]
+            every = [*stored, *as_parameters(self.step, dtype).values()]
             stored = [every[i] for i in self._order]
-        steps = len(x) if x.ndim > self.ndim else 1
-        shape = self.shape if steps == self.shape.T else self.shape._replace(T=steps)
+        shape = self.shape if x.ndim == self.ndim else self.shape._replace(T=len(x))
         key = rng() if program.draws else None
         if torch.is_grad_enabled() and wanted((x, *starts, *stored)):
             y, *rest = differentiable.Scan.apply(program, shape, key, x, *starts, *_apply(self._outside, stored))
@@ -94,43 +116,34 @@ def _apply(activations: Sequence[Activation | None], stored: Sequence[Tensor]) -
     return [p if a is None else a(p) for a, p in zip(activations, stored, strict=True)]
 
 
-def bind(step: Step, x: Tensor, stored: Sequence[Tensor], record: tuple[str, ...], dim: int) -> Plan:
-    """Decide how to scan x [T, *step shape] and others like it; see `Plan` for the arguments.
+def conditions(x: Tensor) -> tuple:
+    """Return what surrounds a call and decides how it runs."""
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+    return choose.requested(), autocast, torch.get_default_dtype(), transformed
+
+
+def bind(step: Step, call: Call) -> Plan:
+    """Decide how to scan a step.
 
     Raises:
         RuntimeError: the requested backend can't run it; the message says why.
     """
-    plan = decide(step, x, stored, record, dim)
+    plan = decide(step, call)
     for name, reason in plan.why_not.items():
         _fall_back(name, step, reason)
     return plan
 
 
-def decide(step: Step, x: Tensor, stored: Sequence[Tensor], record: tuple[str, ...], dim: int) -> Plan:
+def decide(step: Step, call: Call) -> Plan:
     """Return the plan that `bind` returns, without a word where it has to fall back."""
     backend, program, why_not = "eager", None, {}
-    for name in candidates(x.device.type):
+    for name in candidates(call.device.type):
         try:
-            backend, program = name, fused(name, step, x, stored, record, dim)
+            backend, program = name, fused(name, step, call)
         except Refused as error:
             backend, why_not[name] = "eager", str(error)
-    return Plan(step, x.ndim - 1, dim, shape_of(1, x.shape[1:], dim), record, backend, why_not, program)
-
-
-def fused(name: str, step: Step, x: Tensor, stored: Sequence[Tensor], record: tuple[str, ...], dim: int) -> Program:
-    """Return the program by which a backend runs a step; raises Refused."""
-    try:
-        backend = choose.load(name)
-    except ImportError as error:
-        raise Refused(str(error)) from None
-    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    reason = (backend.why_not_here(x) or (NO_TRANSFORMS if transformed else None)
-              or why_not_lifted(step, x.shape[1:], dim))
-    if reason is not None:
-        raise Refused(reason)
-    ranks = {n: p.ndim for n, p in zip(step.pipeline.parameters, stored, strict=True)}
-    ranks |= {n: int(t.numel() != 1) for n, t in lifted(step).items()}
-    return backend.program(step, compute_dtype(x, stored), x.dtype, ranks, record)
+    return Plan(step, call, backend, why_not, program)
 
 
 def candidates(device: str) -> list[str]:
@@ -141,9 +154,19 @@ def candidates(device: str) -> list[str]:
     return [] if name == "eager" else [name]
 
 
-def compute_dtype(x: Tensor, stored: Sequence[Tensor]) -> torch.dtype:
-    """Return the dtype of the computation: that of what is stored of the parameters."""
-    return stored[0].dtype if stored else torch.promote_types(x.dtype, torch.float32)
+def fused(name: str, step: Step, call: Call) -> Program:
+    """Return the program by which a backend runs a step; raises Refused."""
+    try:
+        backend = choose.load(name)
+    except ImportError as error:
+        raise Refused(str(error)) from None
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    reason = (backend.why_not_here(call.device, call.io) or (NO_TRANSFORMS if transformed else None)
+              or why_not_lifted(step, call.shape, call.dim))
+    if reason is not None:
+        raise Refused(reason)
+    ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
+    return backend.program(step, call.dtype, call.io, ranks, call.record)
 
 
 def _fall_back(name: str, step: Step, reason: str) -> None:
@@ -155,28 +178,30 @@ def _fall_back(name: str, step: Step, reason: str) -> None:
         warnings.warn(f"{step.name} is scanned step by step in Python: {reason}", stacklevel=2)
 
 
-def scan_in_graph(step: Step, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor], *, dim: int,
-                  rng: Callable[[], Tensor], record: tuple[str, ...]) -> Scanned:
-    """Scan while torch.compile traces: as one operator where a backend fuses, else step by step.
+def scan_in_graph(step: Step, call: Call, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor],
+                  rng: Callable[[], Tensor]) -> Scanned:
+    """Scan x [T, *step] while torch.compile traces: as one operator where a backend fuses, else step by step.
 
     A graph names its step by a key. What the step's callables hold is looked at when the operator runs.
     """
-    dtype, pipeline = compute_dtype(x, stored), step.pipeline
+    dtype, pipeline = call.dtype, step.pipeline
+    x, stored = x.to(call.io), [t.to(dtype) for t in stored]
     for name in [] if torch.compiler.is_exporting() else candidates(x.device.type):   # exported: no kernel of ours
-        ranks = tuple([p.ndim for p in (*stored, *as_parameters(step, dtype).values())])
+        free = list(as_parameters(step, dtype).values())
         key, reason, draws, order = differentiable.enter(
-            pipeline, step.spike_fn, step.quant_fn, step.name, name, dtype, x.dtype, ranks, record)
-        if reason is None:
-            values = step.values(dict(zip(pipeline.parameters, stored, strict=True)))
-            every = [*values.values(), *as_parameters(step, dtype).values()]
-            given = [every[i] for i in order]
-            fresh = all(s is None for s in starts)
-            begin = [x.new_full(x.shape[1:], state.init, dtype=dtype) if s is None else s
-                     for s, state in zip(starts, pipeline.states.values(), strict=True)]
-            keep = torch.is_grad_enabled() and wanted((x, *begin, *given))
-            pair = rng() if draws else None
-            y, *rest = torch.ops.tracetorch.scan.default(x, [] if fresh else begin, given, pair, key, dim, keep)
-            count = len(pipeline.states)
-            return Scanned(y, rest[:count], rest[count:-1])
-        _fall_back(name, step, reason)
-    return eager.scan(step, x, starts, stored, dim=dim, ndim=x.ndim - 1, rng=rng, record=record)
+            pipeline, step.spike_fn, step.quant_fn, step.name, name, dtype, x.dtype,
+            tuple([p.ndim for p in (*stored, *free)]), call.record)
+        if reason is not None:
+            _fall_back(name, step, reason)
+            continue
+        every = [*step.values(dict(zip(pipeline.parameters, stored, strict=True))).values(), *free]
+        given = [every[i] for i in order]
+        fresh = all(s is None for s in starts)
+        begin = [x.new_full(call.shape, state.init, dtype=dtype) if s is None else s
+                 for s, state in zip(starts, pipeline.states.values(), strict=True)]
+        keep = torch.is_grad_enabled() and wanted((x, *begin, *given))
+        pair = rng() if draws else None
+        y, *rest = torch.ops.tracetorch.scan.default(x, [] if fresh else begin, given, pair, key, call.dim, keep)
+        count = len(pipeline.states)
+        return Scanned(y, rest[:count], rest[count:-1])
+    return eager.scan(step, call, x, starts, stored, rng)

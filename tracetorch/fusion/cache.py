@@ -19,14 +19,19 @@ _lock = threading.Lock()
 
 def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> TracedStep:
     """Return `step` traced in `dtype`, from memory where its callables are as they were; raises CannotTrace."""
-    own = tuple([fingerprint(c) for c in _own_classes(step.pipeline)])
-    key = (step.name, step.pipeline, dtype, record, fingerprint(step.spike_fn), fingerprint(step.quant_fn), own)
+    key = (step.name, step.pipeline, dtype, record, made_of(step))
     found = _known.get(key)
     if found is None:
         found = _remember(key, step, dtype, record)
     if isinstance(found, CannotTrace):
         raise CannotTrace(*found.args)      # a new one: raising gathers the frames it passes
     return found
+
+
+def made_of(step: Step) -> tuple:
+    """Return a token that is equal for as long as tracing the step would give the same code."""
+    own = tuple([fingerprint(c) for c in _own_classes(step.pipeline)])
+    return fingerprint(step.spike_fn), fingerprint(step.quant_fn), own
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,11 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from .. import backends, current
+from ..backends import Call, Plan
 from ..functional.random import Stream, new_key
 from ..padding import padded
 from ..pipeline import Pipeline, States, Step
 from . import html
 from .layer import Layer, SpikingLayer
+
+PLANS = 16
+"""How many plans a layer keeps: one for each kind of call, such as training, evaluation and the last, smaller batch."""
 
 
 class Neuron(SpikingLayer):
@@ -30,6 +35,7 @@ class Neuron(SpikingLayer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = self._bind(args, kwargs)
         super().__init__(given["num_neurons"], given["dim"])
+        self._plans: dict[tuple, Plan] = {}
         for name in (*self.pipeline.states, "rng"):
             self._initialize_state(name)
         for name, declared in self.pipeline.parameters.items():
@@ -76,8 +82,12 @@ class Neuron(SpikingLayer):
     def bound_step(self) -> Step:
         """Return the pipeline with this layer's callables."""
         activations = {} if self._compiled is not None else {name: fn for name, (fn, _) in self._transforms.items()}
-        return Step(self.pipeline, getattr(self, "spike_fn", None), getattr(self, "quant_fn", None), self._where,
-                    activations)
+        return Step(self.pipeline, self._callable("spike_fn"), self._callable("quant_fn"), self._where, activations)
+
+    def _callable(self, name: str) -> Any:
+        """Return a callable of the layer, past nn.Module.__getattr__."""
+        held = self.__dict__
+        return held[name] if name in held else held["_modules"].get(name)
 
     def constrained(self) -> dict[str, Tensor]:
         """Return every parameter's value (shape [] or [num_neurons]), by name."""
@@ -85,15 +95,20 @@ class Neuron(SpikingLayer):
 
     def stored(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """Return what is stored of every parameter, in `dtype`: the raw tensor, or its value after `TTcompile`."""
-        found = {name: self._stored(name) for name in self._transforms}
+        found = dict(zip(self._transforms, self._stored(), strict=True))
         return {name: t if dtype is None or t.dtype == dtype else t.to(dtype) for name, t in found.items()}
 
-    def _stored(self, name: str) -> Tensor:
-        """Return the raw tensor of a parameter, or its value after `TTcompile`."""
-        if self._compiled is not None:
-            return self._buffers[name]  # type: ignore[return-value]
-        raw = self._parameters.get(f"raw_{name}")
-        return self._buffers[f"raw_{name}"] if raw is None else raw  # type: ignore[return-value]
+    def _stored(self) -> list[Tensor]:
+        """Return the raw tensor of every parameter, or its value after `TTcompile`."""
+        held = self.__dict__
+        parameters, buffers = held["_parameters"], held["_buffers"]
+        prefix = "raw_" if held["_compiled"] is None else ""
+        found = []
+        for name in held["_transforms"]:
+            key = prefix + name
+            held_here = parameters if key in parameters else buffers
+            found.append(held_here[key] if key in held_here else getattr(self, key))
+        return found
 
     def dtypes(self, x: Tensor) -> tuple[torch.dtype, torch.dtype]:
         """Return the dtype of the output and the dtype in which steps are computed and states are kept."""
@@ -102,27 +117,11 @@ class Neuron(SpikingLayer):
         if not x.is_floating_point():
             raise TypeError(f"{self._where}: the input must be floating-point, got {x.dtype}; write x.float()")
         widest = x.dtype
-        for name in self._transforms:
-            dtype = self._stored(name).dtype
-            widest = widest if dtype == widest else torch.promote_types(widest, dtype)
+        for stored in self._stored():
+            widest = widest if stored.dtype == widest else torch.promote_types(widest, stored.dtype)
         autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
         out = x.dtype if autocast else widest
         return out, torch.promote_types(widest, torch.float32)
-
-    def _check_step(self, shape: torch.Size, states: dict[str, Tensor | None], device: torch.device) -> int:
-        """Return the neuron dimension of one step's shape, or raise where input and states don't fit."""
-        axis = self._axis(len(shape))
-        if shape[axis] != self.num_neurons:
-            raise ValueError(f"{self._where}: one step has {shape[axis]} elements along dim={self.dim} "
-                             f"(shape {list(shape)}), expected num_neurons={self.num_neurons}")
-        unknown = [name for name in states if name not in self.state_names]
-        if unknown:
-            raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; "
-                             f"there are {', '.join(self.state_names)}")
-        for name, state in states.items():
-            if state is not None and name != "rng":
-                self._check_state(name, state, tuple(shape), device)
-        return axis
 
     @property
     def fuses(self) -> bool:  # type: ignore[override]
@@ -140,36 +139,6 @@ class Neuron(SpikingLayer):
         """Return what a state is filled with at its first step."""
         return self.pipeline.states[name].init
 
-    def scan(self, x: Tensor, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
-             lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
-        """Run over [T, ...] from given states as a pure function; return output, new states and recordings."""
-        out, compute = self.dtypes(x)
-        dim = self._check_step(x.shape[1:], states, x.device)
-        step = self.bound_step()
-        stored = list(self.stored(compute).values())
-        key = states.get("rng")
-
-        def rng() -> Tensor:
-            nonlocal key
-            if key is None:
-                key = new_key().to(x.device)
-            return key
-
-        starts = [_usable(states.get(name), compute) for name in step.pipeline.states]
-        if lengths is not None:
-            step = replace(step, pipeline=padded(step.pipeline))
-            left = lengths.to(compute).view(-1, *[1] * (x.ndim - 2))
-            starts.append(left.expand(x.shape[1:]).contiguous())
-        x = x if x.dtype == out else x.to(out)
-        if torch.compiler.is_compiling():
-            y, finals, recordings, _ = backends.scan_in_graph(step, x, starts, stored, dim=dim, rng=rng, record=record)
-        else:
-            y, finals, recordings, _ = backends.bind(step, x, stored, record, dim)(x, starts, stored, rng)
-        new = dict(zip(self.pipeline.states, finals, strict=False))       # without the steps that are left
-        if key is not None:
-            new["rng"] = torch.stack([key[0], key[1] + len(x)])
-        return y, new, dict(zip(record, recordings, strict=True))
-
     def step(self, x: Tensor, states: dict[str, Tensor | None] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute one time step as a pure function: nothing of the layer changes.
 
@@ -178,19 +147,143 @@ class Neuron(SpikingLayer):
             states: states by name, shaped like `x`; one that is missing or None starts anew.
 
         Returns:
-            The output, shaped like `x`, and the new states.
+            The output, shaped like `x`, and the new states, in the dtype of the computation.
+
+        Raises:
+            TypeError: `x` is no floating-point tensor.
+            ValueError: input or states of another size or on another device, a state that the layer does not have.
         """
-        y, new, _ = self.scan(x[None] if isinstance(x, Tensor) else x, states or {})
-        return y[0], new
+        self.dtypes(x)
+        given = states or {}
+        unknown = [name for name in given if name not in self.state_names]
+        if unknown:
+            raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; there are "
+                             f"{', '.join(self.state_names)}")
+        y, new, _ = self._run(x, x.shape, given)
+        return y, new
+
+    def scan(self, x: Tensor, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
+             lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
+        """Run over [T, ...] from given states as a pure function; return output, new states and recordings."""
+        return self._run(x, x.shape[1:], states, record, lengths)
 
     def forward(self, x: Tensor) -> Tensor:
         """Advance one time step, or all of them where `tt.scan` has folded time into the batch."""
         running = current.running()
         if running is not None:
             return running.scan(self, x)
-        y, new = self.step(x, self.carried_states())
+        if not isinstance(x, Tensor):
+            self.dtypes(x)
+        y, new, _ = self._run(x, x.shape, self.__dict__)
         self.carry_states(new)
         return y
+
+    def _run(self, x: Tensor, shape: torch.Size, states: Mapping[str, Tensor | None], record: tuple[str, ...] = (),
+             lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
+        """Run over x [T, *shape], or [*shape] for one step, from `states`, which may hold more."""
+        if torch.compiler.is_compiling():
+            return self._run_in_graph(x, shape, states, record, lengths)
+        stored = self._stored()
+        plan = self._plan(x, shape, stored, record, lengths is not None)
+        starts = [states.get(name) for name in self.pipeline.states]
+        if not plan.accepts(starts):
+            starts = self._usable(starts, shape, x.device, plan.dtype)
+        if lengths is not None:
+            starts.append(_steps_left(lengths, shape, plan.dtype))
+        key = states.get("rng")
+
+        def rng() -> Tensor:
+            nonlocal key
+            if key is None:
+                key = new_key().to(x.device)
+            return key
+
+        y, finals, recordings, _ = plan(x, starts, stored, rng)
+        new = dict(zip(self.pipeline.states, finals, strict=False))       # without the steps that are left
+        if key is not None:
+            new["rng"] = torch.stack([key[0], key[1] + (len(x) if x.ndim > len(shape) else 1)])
+        return y, new, dict(zip(record, recordings, strict=True))
+
+    def described(self, io: torch.dtype, device: torch.device) -> tuple[Step, Call]:
+        """Return the step, and what else decides how a scan runs, for an input [T, num_neurons]."""
+        shape = torch.Size((self.num_neurons,))
+        return self.bound_step(), self._call(torch.empty(0, dtype=io, device=device), shape, 0, self._stored())
+
+    def _plan(self, x: Tensor, shape: torch.Size, stored: list[Tensor], record: tuple[str, ...] = (),
+              padding: bool = False) -> Plan:
+        """Return the plan for such a call, from an earlier one where nothing that decides it has changed."""
+        held = self.__dict__
+        key = (
+            x.dtype, x.device, shape, record, padding, backends.conditions(x), held["dim"], held["num_neurons"],
+            held["_compiled"] is None, id(self._callable("spike_fn")), id(self._callable("quant_fn")),
+            *[t.dtype for t in stored], *[t.ndim for t in stored],
+        )
+        plans = held["_plans"]
+        plan = plans.get(key)
+        if plan is None or not plan.is_current():
+            step, call = self.bound_step(), self._call(x, shape, self._check_step(shape), stored, record)
+            plan = plans[key] = backends.bind(_padded(step) if padding else step, call)
+            if len(plans) > PLANS:
+                plans.pop(next(iter(list(plans))), None)
+        return plan
+
+    def _call(self, x: Tensor, shape: torch.Size, dim: int, stored: list[Tensor],
+              record: tuple[str, ...] = ()) -> Call:
+        ranks = dict(zip(self.pipeline.parameters, [t.ndim for t in stored], strict=True))
+        return Call(x.device, shape, dim, *self.dtypes(x), ranks, record)
+
+    def _run_in_graph(self, x: Tensor, shape: torch.Size, states: Mapping[str, Tensor | None],
+                      record: tuple[str, ...], lengths: Tensor | None) -> tuple[Tensor, States, States]:
+        """Do the same while torch.compile traces, which keeps no plans."""
+        stored = self._stored()
+        step, call = self.bound_step(), self._call(x, shape, self._check_step(shape), stored, record)
+        starts = self._usable([states.get(name) for name in self.pipeline.states], shape, x.device, call.dtype)
+        if lengths is not None:
+            starts.append(_steps_left(lengths, shape, call.dtype))
+        key = states.get("rng")
+
+        def rng() -> Tensor:
+            nonlocal key
+            if key is None:
+                key = new_key().to(x.device)
+            return key
+
+        step = step if lengths is None else _padded(step)
+        single = x.ndim == len(shape)
+        y, finals, recordings, _ = backends.scan_in_graph(step, call, x[None] if single else x, starts, stored, rng)
+        new = dict(zip(self.pipeline.states, finals, strict=False))
+        if key is not None:
+            new["rng"] = torch.stack([key[0], key[1] + (1 if single else len(x))])
+        return y[0] if single else y, new, dict(zip(record, recordings, strict=True))
+
+    def _check_step(self, shape: torch.Size) -> int:
+        """Return the neuron dimension of one step's shape, or raise where it has another number of neurons."""
+        axis = self._axis(len(shape))
+        if shape[axis] != self.num_neurons:
+            raise ValueError(f"{self._where}: one step has {shape[axis]} elements along dim={self.dim} "
+                             f"(shape {list(shape)}), expected num_neurons={self.num_neurons}")
+        return axis
+
+    def _usable(self, starts: list[Tensor | None], shape: torch.Size, device: torch.device,
+                dtype: torch.dtype) -> list[Tensor | None]:
+        """Return the start states in the dtype of the computation, or raise where one does not fit."""
+        for name, state in zip(self.pipeline.states, starts, strict=True):
+            if state is not None:
+                self._check_state(name, state, tuple(shape), device)
+        return [_usable(state, dtype) for state in starts]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle without plans, which belong to this process."""
+        return {**super().__getstate__(), "_plans": {}}
+
+
+def _padded(step: Step) -> Step:
+    return replace(step, pipeline=padded(step.pipeline))
+
+
+def _steps_left(lengths: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Return how many steps each element has left [*shape], for lengths [B]."""
+    return lengths.to(dtype).view(-1, *[1] * (len(shape) - 1)).expand(shape).contiguous()
 
 
 def _usable(state: Tensor | None, dtype: torch.dtype) -> Tensor | None:

@@ -161,7 +161,8 @@ def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
     starts = [None if s is None else s.to(compute).reshape(x.shape[1:])
               for s in map(states.get, layer.pipeline.states)]
     stored = [params[name] for name in layer.pipeline.parameters]
-    y, finals, recordings, _ = backends.bind(step, x, stored, record, 1)(x, starts, stored, new_key)
+    call = backends.Call(x.device, x.shape[1:], 1, dtype, compute, {n: params[n].ndim for n in params}, record)
+    y, finals, recordings, _ = backends.bind(step, call)(x, starts, stored, new_key)
     new, values = zip(layer.pipeline.states, finals, strict=True), zip(record, recordings, strict=True)
     return y.flatten(1), {k: v.flatten() for k, v in new}, {k: v.flatten(1) for k, v in values}
 

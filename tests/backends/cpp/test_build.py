@@ -134,7 +134,7 @@ def test_no_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert build.compiler() is None
     layer, x = tt.compose(tt.EMA, tt.Binary, name="NeverBuilt")(3), torch.ones(4, 2, 3)
-    reason = why_not("cpp", layer, x, dim=1)
+    reason = why_not("cpp", layer, x)
     assert reason == "there is no C++ compiler: install g++ or clang++, or name one in the environment variable CXX"
     with pytest.raises(RuntimeError, match="there is no C"):
         answer()

@@ -220,4 +220,4 @@ REASONS = {
 @pytest.mark.parametrize("name", REASONS)
 def test_why_not(name):
     make, text = REASONS[name]
-    assert text in why_not("cpp", tt.snn.LIB(4), make(torch.zeros(3, 2, 4)), dim=1)
+    assert text in why_not("cpp", tt.snn.LIB(4), make(torch.zeros(3, 4)))

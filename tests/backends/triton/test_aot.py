@@ -60,7 +60,7 @@ def test_explain_tells_what_kernels_use(monkeypatch):
     from tracetorch.backends import triton as backend
 
     monkeypatch.setitem(tt.backends.FUSED, "cpu", "triton")
-    monkeypatch.setattr(backend, "why_not_here", lambda x: None)
+    monkeypatch.setattr(backend, "why_not_here", lambda device, io: None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     explanation = tt.explain(tt.snn.LIB(8))
     assert explanation.layers[0].kernels == tuple(kernels)

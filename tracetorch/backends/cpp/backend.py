@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from ...fusion.activations import derivative_of, inside
 from ...fusion.cache import traced
@@ -17,12 +16,12 @@ from .program import CppProgram
 from .source import TYPES, Layout
 
 
-def why_not_here(x: Tensor) -> str | None:
+def why_not_here(device: torch.device, io: torch.dtype) -> str | None:
     """Return why compiled C++ can't run on such an input; None where it can."""
-    if x.device.type != "cpu":
-        return f"the input is on {x.device}, and compiled C++ runs on the CPU"
-    if x.dtype not in TYPES:
-        return f"the input is {x.dtype}; compiled C++ takes {', '.join(str(d) for d in TYPES)}"
+    if device.type != "cpu":
+        return f"the input is on {device}, and compiled C++ runs on the CPU"
+    if io not in TYPES:
+        return f"the input is {io}; compiled C++ takes {', '.join(str(d) for d in TYPES)}"
     return None
 
 

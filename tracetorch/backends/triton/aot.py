@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import torch
 import triton
-from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -18,6 +17,7 @@ from ...fusion.callables import lifted
 from ...fusion.capture import CannotTrace
 from ...fusion.code import Unsupported
 from ...pipeline import Step
+from ..plan import Call
 from . import launch
 from .activations import constants, kernel_of
 from .backend import chain_of
@@ -40,23 +40,16 @@ class CompiledKernel:
     ptx: str = field(repr=False)
 
 
-def aot(step: Step, stored: dict[str, Tensor], io: torch.dtype, arch: str) -> list[CompiledKernel]:
-    """Compile the kernels of a step for an architecture such as "sm_90"; see `tt.aot`.
-
-    Args:
-        step: the step of a layer.
-        stored: what the layer stores of its parameters, in the dtype of the computation.
-        io: dtype of the input and output.
-    """
+def aot(step: Step, call: Call, io: torch.dtype, arch: str) -> list[CompiledKernel]:
+    """Compile the kernels of a step for an architecture such as "sm_90"; `io` is the dtype of input and output."""
     if INTERPRETED:
         raise RuntimeError("aot: Triton's interpreter is on and compiles nothing; unset TRITON_INTERPRET")
-    target = GPUTarget("cuda", int(arch.removeprefix("sm_")), 32)
-    compute = next((p.dtype for p in stored.values()), torch.promote_types(io, torch.float32))
+    target, compute = GPUTarget("cuda", int(arch.removeprefix("sm_")), 32), call.dtype
     try:
         chain = chain_of(step, compute)
     except (CannotTrace, Unsupported) as error:
         raise RuntimeError(f"aot: {error}") from None
-    ranks = {n: p.ndim for n, p in stored.items()} | {n: int(t.numel() != 1) for n, t in lifted(step).items()}
+    ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
     options = launch.constants(chain, 1024, compute, tuple(ranks[n] for n in chain.parameters)) | {"PARTIAL": False}
     arguments = _arguments(chain, io, compute)
     kernels = [_compile(kernel, arguments, options, target) for kernel in (scan_forward, scan_backward)]
@@ -68,12 +61,12 @@ def aot(step: Step, stored: dict[str, Tensor], io: torch.dtype, arch: str) -> li
     return kernels
 
 
-def compiled(step: Step, x: Tensor, stored: dict[str, Tensor]) -> list[CompiledKernel]:
-    """Compile the kernels of a step for the device and the dtype of `x`; none where Triton interprets."""
+def compiled(step: Step, call: Call) -> list[CompiledKernel]:
+    """Compile the kernels of a step for the device of a call; none where Triton interprets."""
     if INTERPRETED:
         return []
-    major, minor = torch.cuda.get_device_capability(x.device)
-    return aot(step, stored, x.dtype, f"sm_{major}{minor}")
+    major, minor = torch.cuda.get_device_capability(call.device)
+    return aot(step, call, call.io, f"sm_{major}{minor}")
 
 
 def _arguments(chain: Chain, io: torch.dtype, compute: torch.dtype) -> dict:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from ...fusion.activations import inside
 from ...fusion.capture import CannotTrace
@@ -20,12 +19,12 @@ from .program import TritonProgram
 from .tuples import INTERPRETED
 
 
-def why_not_here(x: Tensor) -> str | None:
+def why_not_here(device: torch.device, io: torch.dtype) -> str | None:
     """Return why Triton can't run on such an input; None where it can."""
-    if not x.is_cuda and not INTERPRETED:
-        return f"the input is on {x.device}, and Triton runs on CUDA devices (or, interpreted, with TRITON_INTERPRET=1)"
-    if x.dtype not in launch.IO:
-        return f"the input is {x.dtype}; Triton kernels take {', '.join(map(str, launch.IO))}"
+    if device.type != "cuda" and not INTERPRETED:
+        return f"the input is on {device}, and Triton runs on CUDA devices (or, interpreted, with TRITON_INTERPRET=1)"
+    if io not in launch.IO:
+        return f"the input is {io}; Triton kernels take {', '.join(map(str, launch.IO))}"
     return None
 
 
