@@ -7,22 +7,13 @@
 
 namespace tt {
 
-// Arguments after REST: start states, parameters, cotangents of final states, of traces, strides of those,
-// then where to put gradients of start states and of parameters, and what is stored of those parameters. An address
-// of 0 means none.
-enum {
-  START_AT = REST, PARAMS_AT = START_AT + STATES, GFINAL_AT = PARAMS_AT + SCALARS + VECTORS, GTRACE_AT = GFINAL_AT + STATES,
-  GTRACE_STRIDE_AT = GTRACE_AT + TRACES, GSTART_AT = GTRACE_STRIDE_AT + TRACES, GPARAM_AT = GSTART_AT + STATES,
-  STORED_AT = GPARAM_AT + GRADS
-};
-
 constexpr int FRAME = (STATES + TAPE) * W;      // what is kept of a step of the segment
 
 alignas(64) static const T zeros[W] = {};
 alignas(64) static const IO no_cotangent[W] = {};
 
 INLINE void backward_step(const Arguments& a, const Grid& g, const Params& p, long t, long base, const int w, const T* state, T* gstate, T* sums) {
-  const IO* gy = a.pointer<const IO>(Y);
+  const IO* gy = a.pointer<const IO>(GY);
   IO* gx = a.pointer<IO>(GX);
   const T* gtrace[TRACES + 1];
   for (int q = 0; q < TRACES; q++) {
@@ -52,7 +43,7 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
     }
     for (long t = last; t >= first; t--) {
       if (t >= segment) prefetch(x + (t - segment) * stride, w);
-      if (a[Y] && t >= AHEAD) prefetch(a.pointer<const IO>(Y) + (t - AHEAD) * a[GY_STRIDE] + base, w);
+      if (a[GY] && t >= AHEAD) prefetch(a.pointer<const IO>(GY) + (t - AHEAD) * a[GY_STRIDE] + base, w);
       if (a[GX] && t >= AHEAD) prefetch_to_write(a.pointer<IO>(GX) + (t - AHEAD) * g.size + base, w);
       backward_step(a, g, p, t, base, w, scratch + (t - first) * FRAME, gstate, sums);
     }

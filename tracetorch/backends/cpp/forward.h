@@ -4,9 +4,6 @@
 
 namespace tt {
 
-// Arguments after REST: start states, parameters, final states, traces.
-enum { START_AT = REST, PARAMS_AT = START_AT + STATES, FINAL_AT = PARAMS_AT + SCALARS + VECTORS, TRACE_AT = FINAL_AT + STATES };
-
 INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, long base, const int w) {
   const IO* x = a.pointer<const IO>(X) + base;
   IO* y = a.pointer<IO>(Y) + base;

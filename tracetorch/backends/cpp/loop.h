@@ -4,6 +4,7 @@
 //   STATES, TRACES          how many states and recorded traces
 //   SCALARS, VECTORS        how many parameters with one value, and with one per neuron
 //   START                   what a state begins with where no tensor is given
+//   enum Slot               where the arguments of a call lie
 #pragma once
 #include <cstdlib>
 #ifdef __linux__
@@ -20,9 +21,7 @@ constexpr long ALONE = 32768;   // below this many neuron-steps one thread is fa
 
 #define LANES(w) _Pragma("omp simd") for (int i = 0; i < (w); i++)
 
-// What a call passes: numbers, and addresses as numbers.
-enum { THREADS, STEPS, OUTER, NEURONS, INNER, SEGMENT, X, X_STRIDE, CHECKPOINTS, SEED, POSITION, Y, GY_STRIDE, GX, REST };
-
+// What a call passes: numbers, and addresses as numbers (0: none), at the places that slots.py names.
 struct Arguments {
   const int64_t* at;
   long operator[](int i) const { return (long)at[i]; }

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...fusion.capture import TracedStep
 from ..program import Gradients, Scanned, Shape
 from . import build
+from .slots import Slots
 from .source import Layout, Wanted, backward_source, forward_source
 
 SEGMENT = 10    # steps recomputed at a time: costs as little as keeping every state, in a tenth of the memory
@@ -25,28 +26,30 @@ class CppProgram:
         self.name, self.dtype, self.record, self.draws = step.name, step.dtype, step.record, step.draws > 0
         self.states, self.starts, self.parameters = step.states, step.starts, step.params
         self._order = layout.order()
-        self._forward: Callable[[int], None] | None = None
-        self._backward: dict[Wanted, Callable[[int], None]] = {}
+        self._forward: Loop | None = None
+        self._backward: dict[Wanted, Loop] = {}
 
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:
         """Scan; see `Program`."""
-        if self._forward is None:
-            self._forward = _function(forward_source(self.step, self.layout), "forward")
-        step, size = shape.step, shape.size
+        loop = self._forward
+        if loop is None:
+            loop = self._forward = Loop("forward", *forward_source(self.step, self.layout))
         y = _like(x)
-        finals = _several(len(self.states), step, self.dtype)
-        recordings = _several(len(self.record), x.shape, self.dtype)
+        finals = _several(len(self.states), x, shape.step, self.dtype)
+        recordings = _several(len(self.record), x, x.shape, self.dtype)
         count = self.kept_elements(shape) if keep else 0
         kept = torch.empty(count, dtype=self.dtype) if count else None
-        x, starts, params = rows(x, step), self._ready(starts, size), self._ready(values)
-        slots = [*_numbers(shape, x, kept, rng), y.data_ptr(), 0, 0]
-        slots += [0 if t is None else t.data_ptr() for t in starts]
-        slots += [params[q].data_ptr() for q in self._order]
-        slots += [t.data_ptr() for t in finals]
-        slots += [t.data_ptr() for t in recordings]
-        if size:
-            _call(self._forward, slots)
+        x = x if x.is_contiguous() else rows(x, shape.step)
+        starts, params = self._ready(starts, shape.size), self._ready(values)
+        at, slots = loop.at, loop.slots(shape, x, kept, rng)
+        slots[at["Y"]] = y.data_ptr()
+        _put(slots, at["START_AT"], starts)
+        _put(slots, at["PARAMS_AT"], [params[q] for q in self._order])
+        _put(slots, at["FINAL_AT"], finals)
+        _put(slots, at["TRACE_AT"], recordings)
+        if shape.size:
+            loop(slots)
         return Scanned(y, finals, recordings, kept)
 
     def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
@@ -55,8 +58,9 @@ class CppProgram:
                  ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
         computed = Wanted(wanted.x, wanted.params)
-        if computed not in self._backward:
-            self._backward[computed] = _function(backward_source(self.step, self.layout, computed), "backward")
+        loop = self._backward.get(computed)
+        if loop is None:
+            loop = self._backward[computed] = Loop("backward", *backward_source(self.step, self.layout, computed))
         step, size = shape.step, shape.size
         gx = _like(x) if wanted.x else None
         gstarts = [torch.empty(step, dtype=self.dtype) if want else None for want in wanted.starts]
@@ -65,18 +69,22 @@ class CppProgram:
         grecordings = [None if g is None else rows(g, step) for g in grecordings]
         starts, gfinals = self._ready(starts, size), self._ready(gfinals, size)
         params, stored = self._ready(values), self._ready(given)
-        slots = [*_numbers(shape, x, kept, rng), *((0, 0) if gy is None else (gy.data_ptr(), gy.stride(0)))]
-        slots.append(0 if gx is None else gx.data_ptr())
-        slots += [0 if t is None else t.data_ptr() for t in starts]
-        slots += [params[q].data_ptr() for q in self._order]
-        slots += [0 if t is None else t.data_ptr() for t in gfinals]
-        slots += [0 if t is None else t.data_ptr() for t in grecordings]
-        slots += [0 if t is None else t.stride(0) for t in grecordings]
-        slots += [0 if t is None else t.data_ptr() for t in gstarts]
-        slots += [g.data_ptr() for q in self._order if (g := gparams[q]) is not None]
-        slots += [stored[q].data_ptr() for q in self._order if wanted.params[q]]
+        at, slots = loop.at, loop.slots(shape, x, kept, rng)
+        _put(slots, at["GY"], [gy])
+        slots[at["GY_STRIDE"]] = 0 if gy is None else gy.stride(0)
+        _put(slots, at["GX"], [gx])
+        _put(slots, at["START_AT"], starts)
+        _put(slots, at["PARAMS_AT"], [params[q] for q in self._order])
+        _put(slots, at["GFINAL_AT"], gfinals)
+        _put(slots, at["GTRACE_AT"], grecordings)
+        for i, g in enumerate(grecordings, at["GTRACE_STRIDE_AT"]):
+            slots[i] = 0 if g is None else g.stride(0)
+        _put(slots, at["GSTART_AT"], gstarts)
+        grads = computed.of(self.layout)
+        _put(slots, at["GPARAM_AT"], [gparams[q] for q in grads])
+        _put(slots, at["STORED_AT"], [stored[q] for q in grads])
         if size:
-            _call(self._backward[computed], slots)
+            loop(slots)
         return gx, gstarts, gparams
 
     def kept_elements(self, shape: Shape) -> int:
@@ -87,7 +95,7 @@ class CppProgram:
         """Return the C++ text, forward then backward, and how many steps lie between kept states."""
         wanted = Wanted(True, (True,) * len(self.parameters))
         both = forward_source(self.step, self.layout), backward_source(self.step, self.layout, wanted)
-        return "\n".join(both), SEGMENT
+        return "\n".join(text for text, _ in both), SEGMENT
 
     def _gradients(self, wanted: Wanted, shape: Shape) -> list[Tensor | None]:
         """Room for the gradients of the parameters, as slices of one tensor for each shape; zeros if nothing runs."""
@@ -131,31 +139,44 @@ def _like(x: Tensor) -> Tensor:
     return torch.empty_like(x) if x.is_contiguous() else torch.empty(x.shape, dtype=x.dtype)
 
 
-def _several(count: int, shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
+def _several(count: int, x: Tensor, shape: torch.Size, dtype: torch.dtype) -> list[Tensor]:
+    """Return so many empty tensors."""
     if not count:
         return []
-    first = torch.empty(shape, dtype=dtype)
-    return [first, *(torch.empty_like(first) for _ in range(count - 1))]
+    first = _like(x) if x.dtype is dtype and x.shape == shape else torch.empty(shape, dtype=dtype)
+    return [first, *[torch.empty_like(first) for _ in range(count - 1)]]
 
 
-def _function(text: str, name: str) -> Callable[[int], None]:
-    function = getattr(build.load(text), name)
-    function.argtypes, function.restype = [build.ADDRESS], None
-    return function
+def _put(slots: array, at: int, tensors: Sequence[Tensor | None]) -> None:
+    """Write down the addresses of a group."""
+    for i, t in enumerate(tensors, at):
+        if t is not None:
+            slots[i] = t.data_ptr()
 
 
-def _numbers(shape: Shape, x: Tensor, kept: Tensor | None, rng: Tensor | None) -> list[int]:
-    """What loop.h calls the arguments, as far as both loops have them."""
-    steps, outer, neurons, inner, _ = shape
-    threads = 1 if _forked else torch.get_num_threads()
-    seed, position = (0, 0) if rng is None else rng.tolist()
-    address = 0 if kept is None else kept.data_ptr()
-    return [threads, steps, outer, neurons, inner, SEGMENT, x.data_ptr(), x.stride(0), address, seed, position]
+class Loop:
+    """A compiled loop over time; called with its arguments in `slots`."""
 
+    def __init__(self, name: str, text: str, slots: Slots):
+        self._function = getattr(build.load(text), name)
+        self._function.argtypes, self._function.restype = [build.ADDRESS], None
+        self.at, self._empty = slots.at, slots.empty()
+        self._empty[self.at["SEGMENT"]] = SEGMENT
 
-def _call(function: Callable[[int], None], values: list[int]) -> None:
-    arguments = array("q", values)      # has to outlive the call
-    function(arguments.buffer_info()[0])
+    def slots(self, shape: Shape, x: Tensor, kept: Tensor | None, rng: Tensor | None) -> array:
+        """Return the arguments, as far as both loops have them."""
+        at, slots = self.at, self._empty[:]
+        slots[at["THREADS"]] = 1 if _forked else torch.get_num_threads()
+        slots[at["STEPS"]], slots[at["OUTER"]], slots[at["NEURONS"]], slots[at["INNER"]], _ = shape
+        slots[at["X"]], slots[at["X_STRIDE"]] = x.data_ptr(), x.stride(0)
+        if kept is not None:
+            slots[at["CHECKPOINTS"]] = kept.data_ptr()
+        if rng is not None:
+            slots[at["SEED"]], slots[at["POSITION"]] = rng.tolist()
+        return slots
+
+    def __call__(self, slots: array) -> None:
+        self._function(slots.buffer_info()[0])
 
 
 _forked = False

@@ -10,6 +10,7 @@ import torch
 from ...fusion.capture import TracedStep
 from ...fusion.code import Body
 from .dialect import CPP
+from .slots import Slots, backward_slots, forward_slots
 from .tape import tape
 
 TYPES = {
@@ -48,8 +49,8 @@ class Wanted(NamedTuple):
         return [q for q in layout.order() if self.params[q]]
 
 
-def forward_source(step: TracedStep, layout: Layout) -> str:
-    """Return the C++ text of the scan forward in time."""
+def forward_source(step: TracedStep, layout: Layout) -> tuple[str, Slots]:
+    """Return the C++ text of the scan forward in time, and where its arguments lie."""
     states = len(step.states)
     stores = ["tt::store(y_row[i], {});", *(f"next[{q} * W + i] = {{}};" for q in range(states))]
     stores += [f"trace[{q}][i] = {{}};" for q in range(len(step.record))]
@@ -58,11 +59,12 @@ def forward_source(step: TracedStep, layout: Layout) -> str:
         "IO* y_row, T* const* trace"
     )
     function = _function("forward", arguments, step, layout, step.forward, stores)
-    return _file(step, layout, "forward", "", [function])
+    slots = forward_slots(states, len(step.params), len(step.record))
+    return _file(step, layout, "forward", "", slots, [function]), slots
 
 
-def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> str:
-    """Return the C++ text of the scan backward in time."""
+def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> tuple[str, Slots]:
+    """Return the C++ text of the scan backward in time, and where its arguments lie."""
     states, grads = len(step.states), wanted.of(layout)
     kept = [0] * wanted.x + [1 + q for q in range(states)] + [1 + states + q for q in grads]
     advance = step.forward.keep(range(1, 1 + states))
@@ -82,10 +84,11 @@ def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> str:
     flags = ", ".join(str(layout.vectors[q]).lower() for q in grads) or "false"
     extra = f"constexpr int TAPE = {len(taped)}, GRADS = {len(grads)};\n"
     extra += f"constexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
-    return _file(step, layout, "backward", extra, functions)
+    slots = backward_slots(states, len(step.params), len(step.record), len(grads))
+    return _file(step, layout, "backward", extra, slots, functions), slots
 
 
-def _file(step: TracedStep, layout: Layout, loop: str, extra: str, functions: list[str]) -> str:
+def _file(step: TracedStep, layout: Layout, loop: str, extra: str, slots: Slots, functions: list[str]) -> str:
     starts = ", ".join(CPP.literal(v) for v in step.starts) or "T(0)"
     body = "\n".join(functions)
     return f"""\
@@ -96,7 +99,8 @@ using IO = {TYPES[layout.io]};
 constexpr int STATES = {len(step.states)}, TRACES = {len(step.record)};
 constexpr int SCALARS = {layout.vectors.count(False)}, VECTORS = {layout.vectors.count(True)};
 constexpr T START[] = {{{starts}}};
-{extra}#include "loop.h"
+{extra}{slots.enum()}
+#include "loop.h"
 
 namespace tt {{
 struct Step {{

@@ -1,0 +1,75 @@
+"""The arguments of the compiled loops: int64 numbers, addresses among them, in the one order that stands here."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+_BOTH = (
+    ("THREADS", "how many threads may run"),
+    ("STEPS", "time steps"),
+    ("OUTER", "a step is [outer, neurons, inner]"),
+    ("NEURONS", ""),
+    ("INNER", ""),
+    ("SEGMENT", "steps between kept states"),
+    ("X", "input"),
+    ("X_STRIDE", "elements from one step to the next"),
+    ("CHECKPOINTS", "kept states"),
+    ("SEED", "random numbers"),
+    ("POSITION", "of the first step, in their stream"),
+)
+
+
+class Slots:
+    """Where each argument lies. An argument is one number, or a group with one for each state, parameter, ...
+
+    Args:
+        groups: name, how many numbers, and what they are, in order.
+    """
+
+    def __init__(self, groups: Iterable[tuple[str, int, str]]) -> None:
+        self.groups = tuple(groups)
+        self.at: dict[str, int] = {}
+        self.size = 0
+        for name, count, _ in self.groups:
+            self.at[name] = self.size
+            self.size += count
+
+    def enum(self) -> str:
+        """Return the C++ names of the places."""
+        lines = [f"  {name} = {self.at[name]},{f'  // {what}' if what else ''}" for name, _, what in self.groups]
+        return "\n".join(["enum Slot {", *lines, "};"])
+
+    def empty(self) -> array:
+        """Return room for the arguments of one call: all zero, which for an address means none."""
+        return array("q", bytes(8 * self.size))
+
+
+def forward_slots(states: int, parameters: int, recordings: int) -> Slots:
+    """Return the arguments of the loop forward in time."""
+    return Slots([
+        *((name, 1, what) for name, what in _BOTH),
+        ("Y", 1, "output"),
+        ("START_AT", states, "start states"),
+        ("PARAMS_AT", parameters, "values of the parameters"),
+        ("FINAL_AT", states, "final states"),
+        ("TRACE_AT", recordings, "recordings"),
+    ])
+
+
+def backward_slots(states: int, parameters: int, recordings: int, gradients: int) -> Slots:
+    """Return the arguments of the loop backward in time, which gives the gradients of so many parameters."""
+    return Slots([
+        *((name, 1, what) for name, what in _BOTH),
+        ("GY", 1, "cotangent of the output"),
+        ("GY_STRIDE", 1, "elements from one step to the next"),
+        ("GX", 1, "gradient of the input"),
+        ("START_AT", states, "start states"),
+        ("PARAMS_AT", parameters, "values of the parameters"),
+        ("GFINAL_AT", states, "cotangents of the final states"),
+        ("GTRACE_AT", recordings, "cotangents of the recordings"),
+        ("GTRACE_STRIDE_AT", recordings, "elements from one step to the next, of each"),
+        ("GSTART_AT", states, "gradients of the start states"),
+        ("GPARAM_AT", gradients, "gradients of the parameters as given"),
+        ("STORED_AT", gradients, "those parameters as given"),
+    ])
