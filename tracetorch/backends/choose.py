@@ -2,7 +2,7 @@
 
 A fusing backend is a module with
 
-    program(step, dtype, io, ranks, record) -> Program      raises Refused
+    program_of(step, dtype, io, ranks, record) -> Program   raises Refused
     why_not_here(device, io) -> str | None                  why it can't run on such an input; None where it can
 
 `dtype` is that of the computation, `io` that of input and output; `ranks` are the numbers of dimensions of what is

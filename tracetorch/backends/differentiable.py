@@ -81,8 +81,8 @@ class Entry(NamedTuple):
         """Return the program of the step as its callables are now; a changed attribute needs no new graph."""
         step = Step(self.pipeline, self.spike_fn(), self.quant_fn(), self.name)
         try:
-            return load(self.backend).program(step, self.dtype, io, dict(zip(self.parameters, ranks, strict=True)),
-                                              self.record)
+            named = dict(zip(self.parameters, ranks, strict=True))
+            return load(self.backend).program_of(step, self.dtype, io, named, self.record)
         except Refused as error:
             raise RuntimeError(f"backend={self.backend!r} can't run {self.name} any more: {error}. Compile the graph "
                                "again") from None
@@ -103,7 +103,7 @@ def enter(pipeline: Pipeline, spike_fn: Callable | None, quant_fn: Callable | No
     step = Step(pipeline, spike_fn, quant_fn, name)
     names = (*pipeline.parameters, *lifted(step))
     try:
-        program = load(backend).program(step, dtype, io, dict(zip(names, ranks, strict=True)), record)
+        program = load(backend).program_of(step, dtype, io, dict(zip(names, ranks, strict=True)), record)
     except (Refused, ImportError) as error:
         return "", str(error), False, ()
     parts = name, pipeline, spike_fn, quant_fn, backend, dtype, record

@@ -166,7 +166,7 @@ def fused(name: str, step: Step, call: Call) -> Program:
     if reason is not None:
         raise Refused(reason)
     ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
-    return backend.program(step, call.dtype, call.io, ranks, call.record)
+    return backend.program_of(step, call.dtype, call.io, ranks, call.record)
 
 
 def _fall_back(name: str, step: Step, reason: str) -> None:

@@ -25,7 +25,7 @@ def why_not_here(device: torch.device, io: torch.dtype) -> str | None:
     return None
 
 
-def program(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[str, int],
+def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[str, int],
             record: tuple[str, ...]) -> CppProgram:
     """Return the compiled step, made once for each layout; see `backends.choose` for the arguments."""
     try:

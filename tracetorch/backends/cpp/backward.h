@@ -68,12 +68,16 @@ static void reduce(const Arguments& a, const Grid& g, const T* vectors, const do
     }
     const long inner = a[INNER];
 #pragma omp parallel for schedule(static) num_threads(n) if (n > 1 && g.columns * g.chunks > ALONE)
-    for (long neuron = 0; neuron < a[NEURONS]; neuron++) {
-      double total = 0;
+    for (long first = 0; first < a[NEURONS]; first += W) {
+      const int w = a[NEURONS] - first < W ? (int)(a[NEURONS] - first) : W;
+      double total[W] = {};
       for (long c = 0; c < g.chunks; c++)
-        for (long m = neuron * inner; m < g.columns; m += g.period)
-          for (long i = 0; i < inner; i++) total += vectors[(c * GRADS + q) * g.columns + m + i];
-      to[neuron] = (T)total;
+        for (long m = first * inner; m < g.columns; m += g.period)
+          for (long k = 0; k < inner; k++) {
+            const T* from = vectors + (c * GRADS + q) * g.columns + m + k;
+            LANES(w) total[i] += from[i * inner];
+          }
+      LANES(w) to[first + i] = (T)total[i];
     }
     Step::through_activation(q, (int)a[NEURONS], a.pointer<const T>(STORED_AT + q), to);
   }
@@ -100,7 +104,7 @@ extern "C" void backward(const int64_t* arguments) {
       const long block = task / g.chunks, chunk = task % g.chunks, from = chunk * g.chunk;
       const long to = from + g.chunk < g.rows ? from + g.chunk : g.rows;
       Params p;
-      p.load(a, PARAMS_AT, g, block);
+      p.load(a, g, block);
       alignas(64) T sums[(GRADS + 1) * W] = {};
       for (long row = from; row < to; row++) {
         const int w = g.width(row, block);

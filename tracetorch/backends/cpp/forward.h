@@ -47,7 +47,7 @@ extern "C" void forward(const int64_t* arguments) {
     const long block = task / g.chunks, from = task % g.chunks * g.chunk;
     const long to = from + g.chunk < g.rows ? from + g.chunk : g.rows;
     Params p;
-    p.load(a, PARAMS_AT, g, block);
+    p.load(a, g, block);
     for (long row = from; row < to; row++) {
       const int w = g.width(row, block);
       const long base = row * g.columns + block * W;

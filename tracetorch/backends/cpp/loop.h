@@ -16,7 +16,8 @@
 namespace tt {
 
 constexpr int W = 256;      // lanes of a tile: its states stay in L1, its rows are long enough to prefetch
-constexpr long TASKS = 128; // tiles are dealt out in about this many tasks, for any number of threads
+constexpr long TASKS = 128; // tiles are dealt out in about this many tasks, for any number of threads,
+constexpr long LEAST = 4096;    // each of so many neuron-steps or more: sums are collected from every task
 constexpr long ALONE = 32768;   // below this many neuron-steps one thread is faster than two
 
 #define LANES(w) _Pragma("omp simd") for (int i = 0; i < (w); i++)
@@ -28,6 +29,10 @@ struct Arguments {
   template <class P> P* pointer(int i) const { return reinterpret_cast<P*>(at[i]); }
 };
 
+// In a scan of few steps, spreading parameters over a tile costs as much as the steps: rows at least this long are
+// tiles of their own, which read them in place.
+constexpr long FEW = 4, NARROW = 64;
+
 // One step [outer, N, inner] as rows of lanes over which the parameters repeat: `columns` = N * inner, or as many
 // such pieces as fit into W. Rows are cut into `blocks` of at most W lanes; a task is one block of `chunk` rows,
 // a division that depends on the shape alone, so that sums over it do not depend on the number of threads.
@@ -36,10 +41,12 @@ struct Grid {
   explicit Grid(const Arguments& a) {
     period = a[NEURONS] * a[INNER];
     size = a[OUTER] * period;
-    columns = period < W ? W / period * period : period;
+    const bool short_rows = period < (a[STEPS] > FEW ? W : NARROW);
+    columns = short_rows ? W / period * period : period;
     blocks = (columns + W - 1) / W;
     rows = (size + columns - 1) / columns;
-    chunks = (TASKS + blocks - 1) / blocks;
+    const long most = size * a[STEPS] / LEAST, tasks = most < 1 ? 1 : most < TASKS ? most : TASKS;
+    chunks = (tasks + blocks - 1) / blocks;
     chunk = rows > chunks ? (rows + chunks - 1) / chunks : 1;
     chunks = (rows + chunk - 1) / chunk;
   }
@@ -51,13 +58,23 @@ struct Grid {
   }
 };
 
-// The parameters of one block.
+// The parameters of one block: single values, and rows with a value per lane. Rows are read where they lie if the
+// lanes of a tile are neurons one after another, else they are spread out over the tile's lanes.
 struct Params {
   T scalar[SCALARS + 1];
-  alignas(64) T vector[(VECTORS + 1) * W];
-  void load(const Arguments& a, int first, const Grid& g, long block) {
-    for (int q = 0; q < SCALARS; q++) scalar[q] = *a.pointer<const T>(first + q);
+  const T* vector[VECTORS + 1];
+  alignas(64) T lanes[(VECTORS + 1) * W];
+  void load(const Arguments& a, const Grid& g, long block) {
+    for (int q = 0; q < SCALARS; q++) scalar[q] = *a.pointer<const T>(PARAMS_AT + q);
     if (!VECTORS) return;
+    const bool in_place = a[INNER] == 1 && g.columns == g.period;
+    for (int q = 0; q < VECTORS; q++) {
+      const T* from = a.pointer<const T>(PARAMS_AT + SCALARS + q);
+      vector[q] = in_place ? from + block * W : lanes + q * W;
+    }
+    if (!in_place) spread(a, g, block);
+  }
+  void spread(const Arguments& a, const Grid& g, long block) {
     const long rest = g.columns - block * W, lane = block * W % g.period;
     const int w = rest < W ? (int)rest : W;
     int32_t neuron_of[W];
@@ -66,8 +83,8 @@ struct Params {
       if (++k == a[INNER]) k = 0, neuron = neuron + 1 == a[NEURONS] ? 0 : neuron + 1;
     }
     for (int q = 0; q < VECTORS; q++) {
-      const T* from = a.pointer<const T>(first + SCALARS + q);
-      LANES(w) vector[q * W + i] = from[neuron_of[i]];
+      const T* from = a.pointer<const T>(PARAMS_AT + SCALARS + q);
+      LANES(w) lanes[q * W + i] = from[neuron_of[i]];
     }
   }
 };

@@ -35,22 +35,20 @@ class CppProgram:
         loop = self._forward
         if loop is None:
             loop = self._forward = Loop("forward", *forward_source(self.step, self.layout))
-        y = _like(x)
-        finals = _several(len(self.states), x, shape.step, self.dtype)
-        recordings = _several(len(self.record), x, x.shape, self.dtype)
+        outputs = [_like(x), *_several(len(self.states), x, shape.step, self.dtype)]
+        if self.record:
+            outputs += _several(len(self.record), x, x.shape, self.dtype)
         count = self.kept_elements(shape) if keep else 0
         kept = torch.empty(count, dtype=self.dtype) if count else None
         x = x if x.is_contiguous() else rows(x, shape.step)
-        starts, params = self._ready(starts, shape.size), self._ready(values)
-        at, slots = loop.at, loop.slots(shape, x, kept, rng)
-        slots[at["Y"]] = y.data_ptr()
-        _put(slots, at["START_AT"], starts)
-        _put(slots, at["PARAMS_AT"], [params[q] for q in self._order])
-        _put(slots, at["FINAL_AT"], finals)
-        _put(slots, at["TRACE_AT"], recordings)
+        values = self._ready(values)
+        inputs = [*self._ready(starts, shape.size), *[values[q] for q in self._order]]
+        slots = loop.slots(shape, x, kept, rng)
+        put(slots, loop.at["Y"], [*outputs, *inputs])
         if shape.size:
             loop(slots)
-        return Scanned(y, finals, recordings, kept)
+        states = 1 + len(self.states)
+        return Scanned(outputs[0], outputs[1:states], outputs[states:], kept)
 
     def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
@@ -69,20 +67,16 @@ class CppProgram:
         grecordings = [None if g is None else rows(g, step) for g in grecordings]
         starts, gfinals = self._ready(starts, size), self._ready(gfinals, size)
         params, stored = self._ready(values), self._ready(given)
-        at, slots = loop.at, loop.slots(shape, x, kept, rng)
-        _put(slots, at["GY"], [gy])
-        slots[at["GY_STRIDE"]] = 0 if gy is None else gy.stride(0)
-        _put(slots, at["GX"], [gx])
-        _put(slots, at["START_AT"], starts)
-        _put(slots, at["PARAMS_AT"], [params[q] for q in self._order])
-        _put(slots, at["GFINAL_AT"], gfinals)
-        _put(slots, at["GTRACE_AT"], grecordings)
-        for i, g in enumerate(grecordings, at["GTRACE_STRIDE_AT"]):
-            slots[i] = 0 if g is None else g.stride(0)
-        _put(slots, at["GSTART_AT"], gstarts)
         grads = computed.of(self.layout)
-        _put(slots, at["GPARAM_AT"], [gparams[q] for q in grads])
-        _put(slots, at["STORED_AT"], [stored[q] for q in grads])
+        slots = loop.slots(shape, x, kept, rng)
+        strides = [0 if g is None else g.stride(0) for g in (gy, *grecordings)]
+        slots[loop.at["GY_STRIDE"]] = strides[0]
+        for i, stride in enumerate(strides[1:], loop.at["GTRACE_STRIDE_AT"]):
+            slots[i] = stride
+        put(slots, loop.at["GY"], [
+            gy, gx, *starts, *[params[q] for q in self._order], *gfinals, *grecordings, *gstarts,
+            *[gparams[q] for q in grads], *[stored[q] for q in grads],
+        ])
         if size:
             loop(slots)
         return gx, gstarts, gparams
@@ -147,11 +141,9 @@ def _several(count: int, x: Tensor, shape: torch.Size, dtype: torch.dtype) -> li
     return [first, *[torch.empty_like(first) for _ in range(count - 1)]]
 
 
-def _put(slots: array, at: int, tensors: Sequence[Tensor | None]) -> None:
-    """Write down the addresses of a group."""
-    for i, t in enumerate(tensors, at):
-        if t is not None:
-            slots[i] = t.data_ptr()
+def put(slots: array, at: int, tensors: Sequence[Tensor | None]) -> None:
+    """Write down addresses, one after another."""
+    slots[at : at + len(tensors)] = array("q", [0 if t is None else t.data_ptr() for t in tensors])
 
 
 class Loop:
@@ -160,14 +152,18 @@ class Loop:
     def __init__(self, name: str, text: str, slots: Slots):
         self._function = getattr(build.load(text), name)
         self._function.argtypes, self._function.restype = [build.ADDRESS], None
-        self.at, self._empty = slots.at, slots.empty()
-        self._empty[self.at["SEGMENT"]] = SEGMENT
+        self.at, self._slots = slots.at, slots
+        self._last: tuple[Shape, array] | None = None
 
     def slots(self, shape: Shape, x: Tensor, kept: Tensor | None, rng: Tensor | None) -> array:
         """Return the arguments, as far as both loops have them."""
-        at, slots = self.at, self._empty[:]
+        at, last = self.at, self._last
+        if last is None or last[0] is not shape:
+            T, outer, N, inner, _ = shape
+            numbers = self._slots.filled(STEPS=T, OUTER=outer, NEURONS=N, INNER=inner, SEGMENT=SEGMENT)
+            last = self._last = shape, numbers
+        slots = last[1][:]
         slots[at["THREADS"]] = 1 if _forked else torch.get_num_threads()
-        slots[at["STEPS"]], slots[at["OUTER"]], slots[at["NEURONS"]], slots[at["INNER"]], _ = shape
         slots[at["X"]], slots[at["X_STRIDE"]] = x.data_ptr(), x.stride(0)
         if kept is not None:
             slots[at["CHECKPOINTS"]] = kept.data_ptr()

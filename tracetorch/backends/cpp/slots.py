@@ -40,35 +40,38 @@ class Slots:
         lines = [f"  {name} = {self.at[name]},{f'  // {what}' if what else ''}" for name, _, what in self.groups]
         return "\n".join(["enum Slot {", *lines, "};"])
 
-    def empty(self) -> array:
-        """Return room for the arguments of one call: all zero, which for an address means none."""
-        return array("q", bytes(8 * self.size))
+    def filled(self, **numbers: int) -> array:
+        """Return the arguments of a call with some of them filled in; the others are 0, which as an address is none."""
+        slots = array("q", bytes(8 * self.size))
+        for name, number in numbers.items():
+            slots[self.at[name]] = number
+        return slots
 
 
 def forward_slots(states: int, parameters: int, recordings: int) -> Slots:
     """Return the arguments of the loop forward in time."""
-    return Slots([
+    return Slots([      # from Y on, the order in which program.py puts them
         *((name, 1, what) for name, what in _BOTH),
         ("Y", 1, "output"),
-        ("START_AT", states, "start states"),
-        ("PARAMS_AT", parameters, "values of the parameters"),
         ("FINAL_AT", states, "final states"),
         ("TRACE_AT", recordings, "recordings"),
+        ("START_AT", states, "start states"),
+        ("PARAMS_AT", parameters, "values of the parameters"),
     ])
 
 
 def backward_slots(states: int, parameters: int, recordings: int, gradients: int) -> Slots:
     """Return the arguments of the loop backward in time, which gives the gradients of so many parameters."""
-    return Slots([
+    return Slots([      # from GY on, the order in which program.py puts them
         *((name, 1, what) for name, what in _BOTH),
+        ("GY_STRIDE", 1, "elements from one step to the next, of the cotangent of the output"),
+        ("GTRACE_STRIDE_AT", recordings, "and of the recordings"),
         ("GY", 1, "cotangent of the output"),
-        ("GY_STRIDE", 1, "elements from one step to the next"),
         ("GX", 1, "gradient of the input"),
         ("START_AT", states, "start states"),
         ("PARAMS_AT", parameters, "values of the parameters"),
         ("GFINAL_AT", states, "cotangents of the final states"),
         ("GTRACE_AT", recordings, "cotangents of the recordings"),
-        ("GTRACE_STRIDE_AT", recordings, "elements from one step to the next, of each"),
         ("GSTART_AT", states, "gradients of the start states"),
         ("GPARAM_AT", gradients, "gradients of the parameters as given"),
         ("STORED_AT", gradients, "those parameters as given"),

@@ -149,7 +149,7 @@ def _sources(step: TracedStep, layout: Layout, body: Body) -> list[tuple[str, st
     place = {}
     for kind in (False, True):
         for k, q in enumerate(q for q in range(len(layout.vectors)) if layout.vectors[q] is kind):
-            place[q] = f"p.vector[{k} * W + i]" if kind else f"p.scalar[{k}]"
+            place[q] = f"p.vector[{k}][i]" if kind else f"p.scalar[{k}]"
     read = ["tt::load<T>(x_row[i])", *(f"state[{q} * W + i]" for q in range(len(step.states)))]
     read += [place[q] for q in range(len(step.params))]
     if len(body.inputs) > len(read):

@@ -8,6 +8,6 @@ except ImportError as error:
     raise ImportError("the triton backend needs Triton: pip install triton") from error
 
 from .aot import aot, compiled
-from .backend import program, why_not_here
+from .backend import program_of, why_not_here
 
-__all__ = ["aot", "compiled", "program", "why_not_here"]
+__all__ = ["aot", "compiled", "program_of", "why_not_here"]

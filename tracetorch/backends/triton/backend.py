@@ -28,7 +28,7 @@ def why_not_here(device: torch.device, io: torch.dtype) -> str | None:
     return None
 
 
-def program(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[str, int],
+def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[str, int],
             record: tuple[str, ...]) -> TritonProgram:
     """Return the chain of stages that runs a step, made once; see `backends.choose` for the arguments."""
     try:
