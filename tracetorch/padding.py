@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
@@ -39,9 +38,8 @@ class Padded(Pipeline):
         return torch.where(live, y, 0.0), new, {**shown, **new}
 
 
-@cache
 def padded(pipeline: Pipeline) -> Padded:
-    """Return the padded form of a pipeline, the same object each time, so that what was fused is found again."""
+    """Return the padded form of a pipeline."""
     return Padded(pipeline)
 
 

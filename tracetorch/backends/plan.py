@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ..fusion.cache import made_of
+from ..fusion.cache import witness
 from ..fusion.callables import as_parameters, lifted, why_not_lifted
 from ..pipeline import Step
 from ..stages.parameters import identity
@@ -53,7 +53,8 @@ class Plan:
         self.step, self.call, self.backend, self.why_not, self.program = step, call, backend, why_not, program
         self.device, self.io, self.dtype = call.device, call.io, call.dtype
         self.shape, self.ndim = shape_of(1, call.shape, call.dim), len(call.shape)
-        self.made_of = made_of(step)
+        self._made_of = witness(step) if choose.requested() != "eager" else None
+        self._eager_anyway = choose.requested() == "eager"
         if program is None:
             return
         found = [step.activations.get(name) for name in program.parameters]
@@ -65,8 +66,15 @@ class Plan:
         self._order = None if program.parameters == own else [every.index(n) for n in program.parameters]
 
     def is_current(self) -> bool:
-        """Say whether the step is still made of what it was made of."""
-        return self.made_of == made_of(self.step)
+        """Say whether the step is still made of what it was made of; never where that can't be known."""
+        if self._made_of is None:
+            return self._eager_anyway
+        if not self._made_of.holds():
+            now = witness(self.step)
+            if now is None or now.token != self._made_of.token:
+                return False
+            self._made_of = now
+        return True
 
     def accepts(self, starts: Sequence[Tensor | None]) -> bool:
         """Say whether start states can be taken as they are."""

@@ -1,51 +1,60 @@
-"""Traced steps, remembered for as long as tracing again would give the same code."""
+"""Captured steps, remembered for as long as capturing again would give the same code."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from functools import cache
 
 import torch
 
-from ..pipeline import Pipeline, Step
+from ..pipeline import Step
 from .capture import CannotTrace, TracedStep, trace
-from .fingerprint import fingerprint
+from .understood import NotUnderstood, understand
+from .witness import Witness
 
-LIMIT = 512
+LIMIT = 256     # steps; those least used are forgotten, with their kernels
 _known: OrderedDict[tuple, TracedStep | CannotTrace] = OrderedDict()
 _lock = threading.Lock()
 
 
 def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> TracedStep:
-    """Return `step` traced in `dtype`, from memory where its callables are as they were; raises CannotTrace."""
-    key = (step.name, step.pipeline, dtype, record, made_of(step))
-    found = _known.get(key)
+    """Return `step` traced in `dtype`, from memory where it is made of what it was made of; raises CannotTrace."""
+    try:
+        made_of = understand(step)
+    except NotUnderstood as error:
+        raise CannotTrace(f"{error}; a kernel would not see it change") from None
+    pipeline = step.pipeline
+    names = tuple(pipeline.states), tuple(pipeline.parameters), type(pipeline)
+    key = (step.name, made_of.token, names, dtype, record, torch.get_default_dtype())
+    with _lock:
+        found = _known.get(key)
+        if found is not None:
+            _known.move_to_end(key)
     if found is None:
-        found = _remember(key, step, dtype, record)
+        found = _capture(step, dtype, record, made_of, key)
     if isinstance(found, CannotTrace):
         raise CannotTrace(*found.args)      # a new one: raising gathers the frames it passes
     return found
 
 
-def made_of(step: Step) -> tuple:
-    """Return a token that is equal for as long as tracing the step would give the same code."""
-    own = tuple([fingerprint(c) for c in _own_classes(step.pipeline)])
-    return fingerprint(step.spike_fn), fingerprint(step.quant_fn), own
+def witness(step: Step) -> Witness | None:
+    """Return what a step is made of now; None where that can't be known."""
+    try:
+        return understand(step)
+    except NotUnderstood:
+        return None
 
 
-@cache
-def _own_classes(pipeline: Pipeline) -> tuple[type, ...]:
-    """Return the classes of a pipeline's stages that are not the library's, whose code may change."""
-    classes = (c for stage in pipeline.stages for c in type(stage).__mro__)
-    return tuple(c for c in classes if not c.__module__.startswith(("tracetorch.", "builtins")))
-
-
-def _remember(key: tuple, step: Step, dtype: torch.dtype, record: tuple[str, ...]) -> TracedStep | CannotTrace:
+def _capture(step: Step, dtype: torch.dtype, record: tuple[str, ...], made_of: Witness,
+             key: tuple) -> TracedStep | CannotTrace:
     try:
         found: TracedStep | CannotTrace = trace(step, dtype, record)
     except CannotTrace as error:
         found = CannotTrace(*error.args)      # without the frames, which would keep tensors alive
+    if not made_of.holds() and getattr(witness(step), "token", None) != made_of.token:
+        made_of.restore()
+        return CannotTrace("the step changes what it is made of when it is called, as by counting its calls, and a "
+                           "kernel would not; compute from its arguments alone, or keep it in a tt.State")
     with _lock:
         _known[key] = found
         if len(_known) > LIMIT:

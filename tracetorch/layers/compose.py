@@ -7,6 +7,7 @@ import inspect
 import keyword
 import sys
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -20,8 +21,8 @@ from .neuron import Neuron
 ALONE = ("rule", "membrane", "fire", "reset")
 """Places that hold one stage at most."""
 _IDENTITY = nn.Identity()
-_classes: dict[tuple, type[Neuron]] = {}
-_names: dict[str, tuple] = {}
+_classes: WeakValueDictionary[tuple, type[Neuron]] = WeakValueDictionary()
+_names: WeakValueDictionary[str, type[Neuron]] = WeakValueDictionary()
 
 
 class NeuronType(type(Neuron)):  # type: ignore[misc]
@@ -121,7 +122,7 @@ def _create(stages: tuple[Stage, ...], overrides: tuple, name: str | None) -> ty
         "__module__": "tracetorch.snn", "__init__": __init__, "__signature__": signature, "pipeline": pipeline,
         "stages": stages, "_recipe": recipe, "__doc__": docstring(title, pipeline, signature)})
     _classes[recipe] = cls
-    _names[title] = recipe
+    _names[title] = cls
     return cls
 
 
@@ -171,9 +172,9 @@ def _check_name(title: str, recipe: tuple) -> None:
     if not title.isidentifier() or keyword.iskeyword(title):
         raise ValueError(f"tt.compose: {title!r} can't name a class; pass name= with letters, digits and underscores")
     taken = _names.get(title)
-    if taken is not None and taken[2] is None and not _redefined(taken[0], recipe[0]):
+    if taken is not None and vars(taken)["_recipe"][2] is None and not _redefined(taken.stages, recipe[0]):
         raise ValueError(f"tt.compose: {title} is already the name of the composition of "
-                         f"{', '.join(map(repr, taken[0]))}; pass another name=")
+                         f"{', '.join(map(repr, taken.stages))}; pass another name=")
 
 
 def _redefined(old: tuple[Stage, ...], new: tuple[Stage, ...]) -> bool:
