@@ -140,6 +140,53 @@ def test_states_of_another_model(backend):
     assert all(torch.equal(before[k], v) for k, v in tt.save_states(model).items()), other
 
 
+# -- what a kernel was made from ----------------------------------------------------------
+
+SLOPES = {"k": 1.0}
+
+
+def test_a_number_changes_that_a_spike_function_reads(backend):
+    layer, x = tt.snn.LIB(4, spike_fn=lambda v: torch.tanh(SLOPES["k"] * v)), torch.rand(8, 2, 4)
+    found = []
+    for SLOPES["k"] in (1.0, 3.0):
+        layer.zero_states()
+        found.append(tt.scan(layer, x, backend=backend))
+        layer.zero_states()
+        torch.testing.assert_close(found[-1], tt.scan(layer, x, backend="eager"))
+    assert not torch.equal(*found)
+
+
+def test_a_spike_function_reads_what_cannot_be_understood():
+    now = time.monotonic
+    layer = tt.snn.LIB(4, spike_fn=lambda v: v * (now() > 0))
+    with pytest.warns(UserWarning, match="what monotonic.. gives or does is not known") as caught:
+        tt.scan(layer, torch.rand(3, 2, 4))
+        tt.scan(layer, torch.rand(3, 2, 4))
+    assert len(caught) == 1
+    with pytest.raises(RuntimeError, match="spike_fn: `now` of its closure"):
+        tt.scan(layer, torch.rand(3, 2, 4), backend="cpp")
+
+
+@pytest.mark.filterwarnings("ignore:.*has hooks")
+def test_a_hook_on_spike_fn():
+    layer = tt.snn.LIB(4, spike_fn=nn.Tanh())
+    tt.scan(layer, torch.rand(3, 2, 4))
+    layer.spike_fn.register_forward_hook(lambda module, args, out: 0 * out)
+    layer.zero_states()
+    assert tt.scan(layer, torch.rand(3, 2, 4)).abs().max() == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*changes what it is made of")
+def test_a_spike_function_that_counts_its_calls():
+    calls = [0]
+
+    def fire(v):
+        calls[0] += 1
+        return torch.tanh(v)
+    tt.scan(tt.snn.LIB(4, spike_fn=fire), torch.rand(5, 2, 4))
+    assert calls == [5]
+
+
 # -- building kernels -------------------------------------------------------------------
 
 
