@@ -14,6 +14,7 @@ FLOORS = [
     ["__init__"],
     ["explain", "snn"],
     ["scan", "aot"],
+    ["check"],
     ["layers"],
     ["backends"],
     ["fusion"],

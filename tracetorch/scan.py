@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from . import backends, current
+from .check import check_folding, glance, plain_attributes, warn_of_changes
 from .layers.layer import Layer
 from .layers.model import named_layers
 from .padding import checked_lengths, masked
@@ -20,7 +20,7 @@ from .pipeline import States
 
 def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "auto",
          record: tuple[str, ...] | str = (), lengths: Tensor | list[int] | None = None,
-         fold: bool = True, check: bool = False) -> Any:
+         fold: bool = True, check: bool | None = None) -> Any:
     """Run a module over a sequence: the same numbers as calling it once per step, fused over time.
 
         y[0], y[1], ... = module(x[0]), module(x[1]), ...
@@ -39,14 +39,17 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
         lengths: [B] whole numbers for a padded batch, x being [T, B, ...] (the batch first in a step): past its length
             an element's output is zero, its states stay, and whatever the padding holds has no effect.
         fold: False steps through time in Python instead of folding.
-        check: step as well, on a copy, and raise where folding gives something else.
+        check: True steps all of x as well, on a copy, and raises where folding gives something else. Without it the
+            first scan of a module is compared on a few steps of two elements, where that is cheap. False does not
+            compare: for a module that is meant to see all of time at once.
 
     Returns:
         The output [T, ...]; with `record` the pair of it and a dict of traces [T, ...].
 
     Raises:
         TypeError: no module, or no tensor.
-        ValueError: sizes that don't fit, time of length 0, a name that can't be recorded, a failed `check`.
+        ValueError: sizes that don't fit, time of length 0, a name that can't be recorded, folding that gives
+            something else than stepping.
         RuntimeError: a layer called twice in one forward, or a backend that can't run.
     """
     if not isinstance(module, nn.Module):
@@ -55,14 +58,29 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
     steps = _time_first(module, x, time_dim)
     run = Run(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps))
     with nullcontext() if backend == "auto" else backends.backend(backend):
-        if check and fold and not isinstance(module, Layer):
-            _check_folding(module, steps)
+        before = _checked(module, steps, check) if fold and not isinstance(module, Layer) else None
         with run:
             y = run.all_at_once(steps) if fold or isinstance(module, Layer) else run.one_by_one(steps)
             traces = run.traces
             if time_dim != 0:
                 y, traces = tree_map(lambda v: _time_back(module, v, time_dim), (y, traces))
+    if before is not None:
+        warn_of_changes(module, before)
     return (y, traces) if names else y
+
+
+def _checked(module: nn.Module, x: Tensor, check: bool | None) -> dict | None:
+    """Check that a module may be folded; return what to compare afterwards where that could not be found out."""
+    if check:
+        check_folding(module, x, _run)
+    if check is not None or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return None
+    return None if glance(module, x, _run) else plain_attributes(module)
+
+
+def _run(module: nn.Module, x: Tensor, folded: bool) -> Any:
+    run = Run(module, x.shape[:2])
+    return run.all_at_once(x) if folded else run.one_by_one(x)
 
 
 def _time_first(module: nn.Module, x: Tensor, time_dim: int) -> Tensor:
@@ -241,26 +259,3 @@ def _hold(layer: Layer, old: dict[str, Tensor], live: Tensor) -> None:
         if name not in layer.optional_states:
             before = old.get(name, torch.full_like(state, layer.start_of(name)))
             setattr(layer, name, torch.where(live.view(-1, *[1] * (state.ndim - 1)), state, before))
-
-
-def _check_folding(module: nn.Module, x: Tensor) -> None:
-    """Raise where folding time into the batch gives something else than stepping."""
-    runs = []
-    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.no_grad():
-        for folded in (True, False, False):
-            twin = copy.deepcopy(module)
-            torch.manual_seed(0)
-            run = Run(twin, x.shape[:2], ())
-            y = run.all_at_once(x) if folded else run.one_by_one(x)
-            runs.append([leaf for leaf in tree_leaves(y) if isinstance(leaf, Tensor)])
-    folded_y, stepped, again = runs
-    for one, other in zip(stepped, again, strict=True):
-        if not torch.equal(one, other):
-            raise ValueError("tt.scan(check=True): stepping twice gives two results, so there is nothing to compare")
-    for one, other in zip(folded_y, stepped, strict=True):
-        if one.shape != other.shape or not torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True):
-            worst = float((one - other).abs().max()) if one.shape == other.shape else float("inf")
-            raise ValueError(f"tt.scan(check=True): folding differs from stepping by up to {worst:.3g}; a part of "
-                             f"{type(module).__name__} mixes its batch or carries something from step to step that "
-                             "is no tracetorch state (batch norm in training mode, feedback in Python): "
-                             "use fold=False")
