@@ -159,6 +159,10 @@ class Pipeline:
         values: dict[str, Any] = {**params, **states, "x": x, "shift": 0.0}
         if fire is not None:
             values["fire"] = fire
+        return self.run(values)
+
+    def run(self, values: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor], dict[str, Any]]:
+        """Run the stages over names and their values; return the output, the new states and all of it."""
         s = Namespace(values, frozenset(self._pairs), self.states, self.dual, self.sided)
         for stage in self._early:
             stage.step(s)

@@ -17,6 +17,8 @@ from .layers.model import named_layers
 from .padding import checked_lengths, masked
 from .pipeline import States
 
+_NOTHING = nullcontext()
+
 
 def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "auto",
          record: tuple[str, ...] | str = (), lengths: Tensor | list[int] | None = None,
@@ -56,8 +58,12 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
         raise TypeError(f"tt.scan: expected a torch.nn.Module, got {type(module).__name__}")
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _time_first(module, x, time_dim)
+    if isinstance(module, Layer) and module.fuses and not (names or time_dim or lengths is not None):
+        module.refuse_recomputation()
+        with _NOTHING if backend == "auto" else backends.backend(backend):
+            return module.advance(steps, steps.shape[1:])
     run = Run(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps))
-    with nullcontext() if backend == "auto" else backends.backend(backend):
+    with _NOTHING if backend == "auto" else backends.backend(backend):
         before = _checked(module, steps, check) if fold and not isinstance(module, Layer) else None
         with run:
             y = run.all_at_once(steps) if fold or isinstance(module, Layer) else run.one_by_one(steps)
@@ -136,7 +142,10 @@ class Run:
                  for name in ((full, f"{path}.{full}") if path else (full,))}
         for name in self.record:
             if name not in known:
-                raise ValueError(f"tt.scan: nothing called {name!r} to record; there are {', '.join(sorted(known))}")
+                pair = [f"{sign}_{name}" for sign in ("pos", "neg") if f"{sign}_{name}" in known]
+                hint = f" ({name!r} is a pair here: record {pair})" if pair else ""
+                raise ValueError(f"tt.scan: nothing called {name!r} to record{hint}; there are "
+                                 f"{', '.join(sorted(known))}")
 
     def __enter__(self) -> Run:
         return self

@@ -91,7 +91,8 @@ class probabilistic_ste:
 
         y = x * (uniform < x)        dy/dx = 2 * x, the derivative of the mean x**2
 
-    Draws one number per element. Meant for x in [0, 1]: values below never pass, values above always do.
+    Draws one number per element. Meant for x in [0, 1]: values below never pass, values above always do, and the
+    derivative is 2 * x there too.
 
     Source: traceTorch 0.19.
     """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copyreg
+import difflib
 import inspect
 import keyword
 import sys
+import warnings
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -15,6 +17,7 @@ from torch import nn
 from ..functional.spike import sigmoid4x
 from ..pipeline import MissingName, Pipeline, Step
 from ..stages import PLACES, Leaky, Reset, Scaled, Stage, Ternary
+from ..stages.base import exact
 from .describe import docstring
 from .neuron import Neuron
 
@@ -69,7 +72,7 @@ def compose(*traits: type[Stage] | Stage, defaults: dict[str, Any] | None = None
     stages = _ordered(traits)
     overrides = tuple(sorted((defaults or {}).items()))
     try:
-        known = _classes.get((stages, overrides, name))
+        known = _classes.get((stages, exact(overrides), name))
     except TypeError:
         raise TypeError("tt.compose: the configuration of stages and `defaults` must be plain values (numbers, "
                         f"strings, functions), got {[*stages, *overrides]}") from None
@@ -121,23 +124,66 @@ def _create(stages: tuple[Stage, ...], overrides: tuple, name: str | None) -> ty
     cls = NeuronType(title, (Neuron,), {
         "__module__": "tracetorch.snn", "__init__": __init__, "__signature__": signature, "pipeline": pipeline,
         "stages": stages, "_recipe": recipe, "__doc__": docstring(title, pipeline, signature)})
-    _classes[recipe] = cls
+    _classes[stages, exact(overrides), name] = cls
     _names[title] = cls
     return cls
 
 
+class _Noted(dict):
+    """The names of a step, and which of them are assigned and read."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.assigned: set[str] = set()
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.assigned.add(name)
+        super().__setitem__(name, value)
+
+
 def _rehearse(pipeline: Pipeline) -> None:
-    """Run one step on small tensors: every stage must find the names that it reads."""
-    x = torch.zeros(2)
-    params = {name: torch.full((2,), float(p.default)) for name, p in pipeline.parameters.items()}
-    states = {name: torch.full((2,), state.init) for name, state in pipeline.states.items()}
-    fire = Step(pipeline, sigmoid4x, _IDENTITY, "").fire if pipeline.fires else None
+    """Run one step on small tensors: every stage must find the names that it reads, and assign what a step may hold."""
+    values = _Noted({name: torch.full((2,), float(p.default)) for name, p in pipeline.parameters.items()})
+    values.update({name: torch.full((2,), state.init) for name, state in pipeline.states.items()})
+    values.update(x=torch.zeros(2), shift=0.0)
+    if pipeline.fires:
+        values["fire"] = Step(pipeline, sigmoid4x, _IDENTITY, "").fire
+    known = {*values, "drive", "potential", "spike", "output", "threshold"}
+    values.assigned.clear()
     try:
         with torch.no_grad():
-            pipeline.names = tuple(pipeline(x, states, params, fire)[2])
+            pipeline.run(values)
     except MissingName as error:
         stage = _culprit(error, pipeline.stages)
         raise ValueError(f"tt.compose: {stage} can't run in this composition: {error}") from None
+    for name in (*pipeline.states, "output"):
+        value = dict.__getitem__(values, name)
+        if not isinstance(value, (torch.Tensor, int, float)):
+            kind = type(value).__name__
+            raise ValueError(f"tt.compose: {_owner(pipeline, name)} assigns a {kind} to s.{name}, which holds one "
+                             "tensor of the step's shape; declare one tt.State for each part")
+    pipeline.names = tuple(values)
+    _warn_of_slips(pipeline, values.assigned - values.read - known, known)
+
+
+def _owner(pipeline: Pipeline, name: str) -> str:
+    """Name the stage that declares a state, or whichever assigns the output."""
+    owners = [type(s).__name__ for s in pipeline.stages if name in s.states() or name[4:] in s.states()]
+    return owners[0] if owners else "a stage"
+
+
+def _warn_of_slips(pipeline: Pipeline, unread: set[str], known: set[str]) -> None:
+    """Warn of names that are assigned, never read, and look like another one."""
+    for name in sorted(unread):
+        near = difflib.get_close_matches(name, known - {name}, 1, 0.7)
+        if near:
+            warnings.warn(f"tt.compose: s.{name} is assigned and nothing reads it; is s.{near[0]} meant? "
+                          f"(stages: {', '.join(type(s).__name__ for s in pipeline.stages)})", stacklevel=4)
 
 
 def _culprit(error: BaseException, stages: tuple[Stage, ...]) -> str:

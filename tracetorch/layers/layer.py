@@ -116,13 +116,40 @@ class Layer(StateHolder):
     def __getattr__(self, name: str) -> Any:
         transforms = self.__dict__.get("_transforms", {})
         if name in transforms and name not in self.__dict__["_buffers"]:
-            return transforms[name][0](super().__getattr__(f"raw_{name}"))
+            return transforms[name][0](getattr(self, f"raw_{name}"))
         return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_transforms", ()) and not isinstance(value, property):
+            self._assign(name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _assign(self, name: str, value: float | Tensor) -> None:
+        """Set the value of a parameter, in its dtype and shape."""
+        stored = getattr(self, name if self._compiled is not None else f"raw_{name}")
+        if isinstance(value, Tensor) and value.requires_grad:
+            raise ValueError(f"{self._where}: {name} takes a value, no graph: assign {name}.detach(), or learn "
+                             f"raw_{name}")
+        new = self._spread(name, value, 0 if stored.ndim == 0 else 1, stored.dtype, stored.device)
+        if new.ndim > stored.ndim:
+            raise ValueError(f"{self._where}: {name} is one value for all neurons, got shape {list(new.shape)}; make "
+                             f"the layer with {name}_rank=1")
+        with torch.no_grad():
+            stored.copy_(new if self._compiled is not None else self._to_raw(name, new))
+
+    def _to_raw(self, name: str, value: Tensor) -> Tensor:
+        return self._transforms[name][1](value)
 
     def TTcompile(self) -> None:
         """Replace every `raw_` tensor by a buffer with its value, for inference; `TTdecompile` takes it back."""
         if self._compiled is not None:
             return
+        for name in self._transforms:
+            if f"raw_{name}" not in self._parameters and f"raw_{name}" not in self._buffers:
+                raise RuntimeError(f"{self._where}: raw_{name} is computed from another tensor (pruned, parametrized); "
+                                   "make that permanent first, with torch.nn.utils.prune.remove or "
+                                   "torch.nn.utils.parametrize.remove_parametrizations")
         self._compiled = {}
         for name in self._transforms:
             raw, value = getattr(self, f"raw_{name}"), getattr(self, name)

@@ -79,6 +79,10 @@ class Neuron(SpikingLayer):
                 "give quant_fn=tt.functional.round_ste() or a spike_fn with hard spikes such as "
                 "tt.functional.heavi_erfc(1.0)")
 
+    def _to_raw(self, name: str, value: Tensor) -> Tensor:
+        declared = self.pipeline.parameters[name]
+        return declared.raw(f"{self._where}: {name}", value.double()).to(value.dtype)
+
     def bound_step(self) -> Step:
         """Return the pipeline with this layer's callables."""
         activations = {} if self._compiled is not None else {name: fn for name, (fn, _) in self._transforms.items()}
@@ -107,8 +111,15 @@ class Neuron(SpikingLayer):
         for name in held["_transforms"]:
             key = prefix + name
             held_here = parameters if key in parameters else buffers
-            found.append(held_here[key] if key in held_here else getattr(self, key))
+            found.append(held_here[key] if key in held_here else self._computed(key))
         return found
+
+    def _computed(self, key: str) -> Tensor:
+        """Return a raw tensor that is no parameter: torch.nn.utils computes it, `prune` and old norms in a hook."""
+        for hook in self._forward_pre_hooks.values():
+            if getattr(hook, "_tensor_name", getattr(hook, "name", None)) == key:
+                hook(self, None)
+        return getattr(self, key)
 
     def dtypes(self, x: Tensor) -> tuple[torch.dtype, torch.dtype]:
         """Return the dtype of the output and the dtype in which steps are computed and states are kept."""
@@ -174,7 +185,11 @@ class Neuron(SpikingLayer):
             return running.scan(self, x)
         if not isinstance(x, Tensor):
             self.dtypes(x)
-        y, new, _ = self._run(x, x.shape, self.__dict__)
+        return self.advance(x, x.shape)
+
+    def advance(self, x: Tensor, shape: torch.Size) -> Tensor:
+        """Run over x [T, *shape], or [*shape] for one step, and carry the states on."""
+        y, new, _ = self._run(x, shape, self.__dict__)
         self.carry_states(new)
         return y
 

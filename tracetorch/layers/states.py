@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -74,6 +74,11 @@ class StateHolder(Stateful):
         """Carry new states on; a program that is being exported can't, it starts from the same states each time."""
         if torch.compiler.is_exporting():
             return
+        transformed = torch._C._are_functorch_transforms_active()
+        if transformed and any(map(torch._C._functorch.is_batchedtensor, states.values())):
+            raise RuntimeError(f"{self._where}: called under torch.vmap, its states would keep the tensors of the "
+                               "transform; use layer.step with explicit states there, or put what vmap runs over into "
+                               "the batch dimension of x")
         if torch.compiler.is_compiling():
             for name, state in states.items():
                 setattr(self, name, state)
@@ -125,12 +130,28 @@ class StateHolder(Stateful):
             moved = fn(state)
             if moved.dtype != state.dtype and not state.is_floating_point():     # module.type(...) casts all it finds
                 moved = state.to(moved.device)
+            if moved.dtype != state.dtype and moved.requires_grad:
+                moved = _Cast.apply(moved, f"{self._where}: state {name!r}")
             setattr(self, name, moved)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle states without the graph behind them."""
         return {**self.__dict__, **{name: state.detach() for name, state in self.live_states()}}
+
+
+class _Cast(torch.autograd.Function):
+    """A state that was cast with its layer: what lies behind it was computed with parameters that are no more."""
+
+    @staticmethod
+    def forward(ctx, state: Tensor, where: str):
+        ctx.where = where
+        return state.view_as(state)
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise RuntimeError(f"{ctx.where} was carried across a change of the layer's dtype, and no gradient leads back "
+                           "through that; call detach_states() or zero_states() when you cast a layer")
 
 
 def named_holders(module: nn.Module) -> Iterator[tuple[str, StateHolder]]:
@@ -197,9 +218,12 @@ def load_states(module: nn.Module, states: dict[str, Tensor], strict: bool = Tru
         device: where to put them; without it, where the layer's parameters are.
 
     Raises:
-        TypeError: something is no tensor.
+        TypeError: no dict, or something in it is no tensor.
         ValueError: names that are missing, superfluous (both only if strict) or of the wrong shape; all are listed.
     """
+    if not isinstance(states, Mapping):
+        raise TypeError(f"load_states: expected a dict of tensors by path and name, as save_states gives, got "
+                        f"{type(states).__name__}; zero_states() forgets all states")
     slots = {_join(path, name): (layer, name) for path, layer in named_holders(module) for name in layer.state_names}
     optional = {full for full, (layer, name) in slots.items() if name in layer.optional_states}
     faults = []

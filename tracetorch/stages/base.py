@@ -74,7 +74,7 @@ class Stage:
         return "".join(c if c.isalnum() else "_" for c in text)
 
     def _key(self) -> tuple:
-        return type(self), tuple(sorted(vars(self).items()))
+        return type(self), tuple((name, exact(value)) for name, value in sorted(vars(self).items()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stage) and self._key() == other._key()
@@ -84,6 +84,13 @@ class Stage:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in sorted(vars(self).items()))})"
+
+
+def exact(value: Any) -> Any:
+    """Return what tells a value from those that are equal and yet another: 2, 2.0 and True are three."""
+    if isinstance(value, tuple):
+        return type(value), tuple(map(exact, value))
+    return type(value), repr(value) if isinstance(value, float) else value
 
 
 def _declared(cls: type, kind: type[_Declared]) -> dict[str, _Declared]:
