@@ -29,7 +29,7 @@ from torch.nn.modules import module as torch_modules
 
 from ..pipeline import Step
 from ..stages import Stage
-from .witness import EMPTY, MISSING, Own, Witness, content_of
+from .witness import EMPTY, MISSING, Witness, content_of
 
 PACKAGES = frozenset((
     "torch", "tracetorch", "math", "cmath", "operator", "numbers", "typing", "typing_extensions", "abc", "collections",
@@ -67,6 +67,7 @@ OF_EVERY_CLASS = frozenset(("__doc__", "__module__", "__qualname__", "__dict__",
                             "__static_attributes__", "__abstractmethods__", "_abc_impl", "__orig_bases__",
                             "__parameters__", "__match_args__", "__dataclass_params__", "__dataclass_fields__",
                             "__slots__", "_backward_cls", "__repr__", "__str__"))
+INTERNAL = frozenset(vars(nn.Module())) - {"training"}
 BARE = frozenset((object, nn.Module, Stage, torch.autograd.Function))
 """Base classes whose own code reads no attribute of an instance but those it is known by."""
 HEAP_TYPE = 1 << 9  # of a class: made by a class statement
@@ -121,7 +122,7 @@ class _Walk:
         self.seen: dict[int, int] = {}
         self.alive: list[Any] = []      # what `seen` knows by id
         self.words: set[str] = set(READERS)
-        self.places: list[tuple[str, Any, bool]] = []       # the way to attributes, where they lie, every one?
+        self.places: list[tuple[str, Any, bool, frozenset[str]]] = []   # the way to attributes, where they lie, ...
         self.impure = False
         self.whole = False      # an attribute may be read by a name that is not written anywhere
 
@@ -150,10 +151,10 @@ class _Walk:
         news = True
         while news:
             news = False
-            for number, (way, place, every) in enumerate(list(self.places)):
+            for number, (way, place, every, known) in enumerate(list(self.places)):
                 whole = every or self.whole or "__dict__" in self.words
                 for name in list(place) if whole else sorted(self.words & place.keys()):
-                    if (number, name) not in done and name not in OF_EVERY_CLASS:
+                    if (number, name) not in done and name not in known:
                         done.add((number, name))
                         news = True
                         self.found.entries.append((place, name, place[name]))
@@ -163,10 +164,13 @@ class _Walk:
             raise NotUnderstood(f"what it reads by the name {bad[0]!r} changes without being seen")
         return tokens
 
-    def attributes(self, way: str, place: Any, every: bool = False) -> None:
-        """Note where attributes lie, to be visited when all names are known; `every` one, or those that are named."""
+    def attributes(self, way: str, place: Any, every: bool = False, known: frozenset[str] = frozenset()) -> None:
+        """Note where attributes lie, to be visited when all names are read: `every` one, or those that are named.
+
+        `known` are names that need no visit.
+        """
         self.found.sizes.append((place, len(place)))
-        self.places.append((way, place, every))
+        self.places.append((way, place, every, known))
 
     # What follows returns the token of one kind of value.
 
@@ -265,7 +269,7 @@ class _Walk:
         bases = [self.visit(base, way) for base in value.__bases__]
         self.words |= {name for name in vars(value) if name.startswith("__") and name.endswith("__")
                        and (makers or name not in MAKERS)}
-        self.attributes(f"{way}: class {value.__qualname__}", vars(value))
+        self.attributes(f"{way}: class {value.__qualname__}", vars(value), known=OF_EVERY_CLASS)
         return "class", value.__qualname__, *bases
 
     def descriptor(self, value: Any, way: str) -> Any:
@@ -321,7 +325,7 @@ class _Walk:
         tables = []
         for name in ("_parameters", "_buffers", "_modules"):
             tables.append(self.mapping(held[name], f"{way}.{name}"))
-        self.attributes(way, Own(held), every=not _plain_bases(cls))
+        self.attributes(way, held, not _plain_bases(cls), INTERNAL)
         self.words.add("training")
         return "module", self.visit_class_of(cls, way), *tables
 

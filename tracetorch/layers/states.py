@@ -72,18 +72,16 @@ class StateHolder(Stateful):
 
     def carry_states(self, states: dict[str, Tensor]) -> None:
         """Carry new states on; a program that is being exported can't, it starts from the same states each time."""
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_compiling():
+            for name, state in states.items() if not torch.compiler.is_exporting() else ():
+                setattr(self, name, state)
             return
         transformed = torch._C._are_functorch_transforms_active()
         if transformed and any(map(torch._C._functorch.is_batchedtensor, states.values())):
             raise RuntimeError(f"{self._where}: called under torch.vmap, its states would keep the tensors of the "
                                "transform; use layer.step with explicit states there, or put what vmap runs over into "
                                "the batch dimension of x")
-        if torch.compiler.is_compiling():
-            for name, state in states.items():
-                setattr(self, name, state)
-        else:
-            vars(self).update(states)       # past nn.Module.__setattr__, which takes as long as a small kernel
+        vars(self).update(states)       # past nn.Module.__setattr__, which takes as long as a small kernel
 
     def _ensure_states(self, x: Tensor) -> None:
         """Fill every state that is None with zeros shaped like `x`, with `num_neurons` along `dim`."""

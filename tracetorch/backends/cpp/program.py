@@ -35,6 +35,7 @@ class CppProgram:
         loop = self._forward
         if loop is None:
             loop = self._forward = Loop("forward", *forward_source(self.step, self.layout))
+        size = shape.size
         outputs = [_like(x), *_several(len(self.states), x, shape.step, self.dtype)]
         if self.record:
             outputs += _several(len(self.record), x, x.shape, self.dtype)
@@ -42,10 +43,10 @@ class CppProgram:
         kept = torch.empty(count, dtype=self.dtype) if count else None
         x = x if x.is_contiguous() else rows(x, shape.step)
         values = self._ready(values)
-        inputs = [*self._ready(starts, shape.size), *[values[q] for q in self._order]]
+        inputs = [*self._ready(starts, size), *[values[q] for q in self._order]]
         slots = loop.slots(shape, x, kept, rng)
         put(slots, loop.at["Y"], [*outputs, *inputs])
-        if shape.size:
+        if size:
             loop(slots)
         states = 1 + len(self.states)
         return Scanned(outputs[0], outputs[1:states], outputs[states:], kept)
