@@ -16,13 +16,12 @@ from tests.support.compositions import (
     STAGES,
     accepted,
     assert_close,
-    gradients,
     inputs,
     name_of,
-    start,
     states,
     stepped,
 )
+from tracetorch import testing
 
 SHAPES = {
     "no batch": ((3,), -1, 3),
@@ -110,60 +109,32 @@ def test_low_precision_is_the_rounded_float32_computation(composition, low):
 
 @differentiable
 def test_gradients_equal_finite_differences(composition):
-    layer = composition.build(2, hard=torch.relu)
-    x = inputs(4, 1, 2).requires_grad_()
-    first = list(start(layer, (1, 2), requires_grad=True).values())
+    testing.gradients_equal_differences(composition)
 
-    def run(x, *leaves):
-        for name, state in zip(layer.pipeline.states, leaves[: len(first)], strict=True):
-            setattr(layer, name, state)
-        return (tt.scan(layer, x), *states(layer).values())
-
-    assert torch.autograd.gradcheck(run, (x, *first, *layer.parameters()), fast_mode=True)
-
-
-def outcome(composition, run, requires_grad=True):
-    """Outputs, final states and all gradients of a run from random start states."""
-    torch.manual_seed(0)
-    layer = composition.build()
-    x = inputs(6, 2, 3).requires_grad_(requires_grad)
-    first = list(start(layer, (2, 3), requires_grad=requires_grad).values())
-    y = run(layer, x)
-    return [y, *states(layer).values(), *gradients(layer, y, x, *first)]
 
 
 @every
 def test_scan_equals_stepping(composition):
-    with tt.backend("eager"):
-        want = outcome(composition, stepped)
-    assert_close(outcome(composition, tt.scan), want)
+    testing.scan_equals_stepping(composition)
+
 
 
 @every
 def test_two_scans_equal_one(composition):
-    two = outcome(composition, lambda layer, x: torch.cat([tt.scan(layer, x[:2]), tt.scan(layer, x[2:])]))
-    assert_close(two, outcome(composition, tt.scan))
+    testing.two_scans_equal_one(composition)
+
 
 
 @predictable
 def test_the_order_of_the_batch_does_not_matter(composition):
-    x, order = inputs(5, 4, 3), torch.tensor([2, 0, 3, 1])
-    one, other = composition.build(), composition.build()
-    assert_close(tt.scan(other, x[:, order]), tt.scan(one, x)[:, order], 1e-12)
-    assert_close(list(states(other).values()), [s[order] for s in states(one).values()], 1e-12)
+    testing.batch_order_does_not_matter(composition)
+
 
 
 @every
 def test_saved_and_loaded_states_continue_the_run(composition):
-    x = inputs(6, 2, 3)
-    layer, other = composition.build(), composition.build()
-    tt.scan(layer, x[:3])
-    saved = layer.save_states()
-    assert set(states(layer)) <= set(saved) and not any(s.requires_grad for s in saved.values())
-    want = tt.scan(layer, x[3:])
-    other.load_states(saved)
-    assert_close(tt.scan(other, x[3:]), want, 1e-12)
-    assert_close(states(other), states(layer), 1e-12)
+    testing.saved_states_continue(composition)
+
 
 
 def torch_saved(layer):
@@ -183,18 +154,8 @@ COPIES = {"pickle": pickled, "deepcopy": copy.deepcopy, "torch.save": torch_save
 @extremes
 @pytest.mark.parametrize("copied", COPIES)
 def test_copies_behave_the_same_after_a_training_step(composition, copied):
-    x = inputs(6, 2, 3)
-    layer = composition.build()
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
-    tt.scan(layer, x[:3].requires_grad_()).square().sum().backward()
-    optimizer.step()
-    twin = COPIES[copied](layer)
-    assert type(twin) is type(layer)
-    assert_close(dict(twin.state_dict()), dict(layer.state_dict()), 0.0)
-    layer.detach_states()
-    assert_close(tt.scan(twin, x[3:]), tt.scan(layer, x[3:]), 1e-12)
-    assert_close(states(twin), states(layer), 1e-12)
-    assert all(p.requires_grad and p.is_leaf for p in twin.parameters())
+    testing.copies_continue(composition, COPIES[copied])
+
 
 
 @every
@@ -237,10 +198,4 @@ def test_training_reduces_a_loss(composition):
 
 @firing
 def test_every_parameter_takes_part(composition):
-    """A gradient that is zero everywhere would mean a parameter that nobody reads. (Without spikes some do not.)"""
-    layer = composition.build()
-    x = inputs(8, 4, 3).requires_grad_()
-    start(layer, (4, 3))
-    y = tt.scan(layer, x)
-    silent = [name for (name, _), g in zip(layer.named_parameters(), gradients(layer, y), strict=True) if not g.any()]
-    assert silent == []
+    testing.every_parameter_takes_part(composition)
