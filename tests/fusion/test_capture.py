@@ -53,7 +53,7 @@ REASONS = {
     "reduction": (lambda v: v - v.mean(), "aten.mean.default has no elementwise spelling"),
     "order": (lambda v: torch.sort(v)[0], "aten.sort.default is not elementwise"),
     "shape": (lambda v: v.unsqueeze(-1).squeeze(-1), "aten.unsqueeze.default is not elementwise: it changes the shape"),
-    "size": (lambda v: v / v.shape[-1], "computes with the size of its input"),
+    "size": (lambda v: v / v.shape[-1], "asks a tensor for its shape"),
     "captured": (lambda v: v * WEIGHT, "captures a tensor of shape []"),
     "randomness": (lambda v: v + torch.rand_like(v), "draw by tracetorch.functional.uniform(like)"),
     "dropout": (nn.Dropout(0.5), "draw by tracetorch.functional.uniform(like)"),

@@ -15,6 +15,8 @@ from ..stages import Stage
 WIDTH = 60      # of the code that is quoted
 _PACKAGE = Path(__file__).parents[1]
 _MACHINERY = (str(Path(torch.__file__).parent), str(_PACKAGE / "fusion"), str(_PACKAGE / "pipeline.py"))
+LIBRARY = (str(Path(torch.__file__).parent), str(_PACKAGE))
+"""Where code lies that may ask what a captured tensor is like: it decides nothing by it."""
 
 
 def here() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,17 +19,26 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..functional.random import TracingStream
 from ..pipeline import Step
-from .blame import here, where
+from .blame import LIBRARY, here, where
 from .callables import bind, lifted
 from .code import Body, Name, Unsupported
 from .operators import Recorder
 
+ASKS = frozenset((
+    "shape", "ndim", "requires_grad", "is_leaf", "grad_fn", "grad", "_version", "layout", "names", "is_sparse",
+    "output_nr", "size", "dim", "numel", "nelement", "__len__", "stride", "is_contiguous", "data_ptr", "storage",
+    "untyped_storage", "storage_offset", "retains_grad", "is_inference", "is_shared", "is_pinned", "nbytes",
+    "sym_size", "ndimension",
+))
+"""Questions about a tensor that are answered for the few elements on which a step is captured."""
+DEVICE = frozenset(("device", "is_cuda", "is_cpu", "get_device", "is_meta"))
+"""These are answered rightly for the CPU."""
 SIZES = (3, 5)      # two, so that a number taken from the shape or the values shows as a difference
 DECOMPOSED = """addcdiv addcmul celu deg2rad elu elu_backward frac gelu gelu_backward hardshrink hardsigmoid
-    hardsigmoid_backward hardswish hardswish_backward hardtanh hardtanh_backward heaviside isinf isneginf isposinf
-    leaky_relu leaky_relu_backward lerp log_sigmoid_backward log_sigmoid_forward logaddexp logaddexp2 logit
-    logit_backward mish mish_backward nan_to_num prelu rad2deg signbit silu silu_backward sinc
-    softshrink special_entr special_log_ndtr special_xlog1py threshold threshold_backward xlogy"""
+    hardsigmoid_backward hardswish hardswish_backward hardtanh hardtanh_backward heaviside isinf isneginf
+    isposinf leaky_relu leaky_relu_backward lerp log_sigmoid_backward log_sigmoid_forward logaddexp logaddexp2
+    mish mish_backward nan_to_num prelu rad2deg silu silu_backward sinc softshrink special_entr
+    special_log_ndtr special_xlog1py threshold threshold_backward xlogy"""
 
 
 class CannotTrace(Exception):
@@ -44,7 +54,8 @@ class TracedStep:
         of the step from the old states.
 
     `params` are the pipeline's and then the lifted ones (`spike_fn.slope`); `draws` counts random numbers per
-    element and step. `built` is where backends keep what they make of it.
+    element and step. `asks_device` says whether the step has asked for the device of a tensor, which is the CPU here.
+    `built` is where backends keep what they make of it.
     """
 
     name: str
@@ -57,6 +68,7 @@ class TracedStep:
     record: tuple[str, ...]
     draws: int
     dtype: torch.dtype
+    asks_device: bool = False
     built: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -68,15 +80,17 @@ def trace(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Trace
     call = _Flat(step, states, params, free, record)
     with _clean():
         first, second = (call.bodies(dtype, size) for size in SIZES)
+        with torch.no_grad():
+            plain = _record(call.forward, call.inputs, dtype, SIZES[0])[0]
     if first != second:
         raise CannotTrace(
             "the step computes with the size of its input or with numbers taken from its values, which are "
             "others in the next call; a fused step is elementwise"
         )
-    return TracedStep(
-        step.name, *first, states, tuple(float(step.pipeline.states[s].init) for s in states), params, free, record,
-        call.draws, dtype,
-    )  # fmt: skip
+    if plain != first[0]:
+        raise CannotTrace("the step computes something else where gradients are off (torch.is_grad_enabled())")
+    starts = tuple(float(step.pipeline.states[s].init) for s in states)
+    return TracedStep(step.name, *first, states, starts, params, free, record, call.draws, dtype, call.asks_device)
 
 
 def derivative(activation: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Body:
@@ -87,7 +101,7 @@ def derivative(activation: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Bo
         return _gradients([activation(raw)], [gradient], [raw])
 
     with _clean():
-        return _record(function, ["raw", "gradient"], dtype, SIZES[0])
+        return _record(function, ["raw", "gradient"], dtype, SIZES[0])[0]
 
 
 @contextlib.contextmanager
@@ -110,6 +124,7 @@ class _Flat:
     def __init__(self, step: Step, states: tuple, params: tuple, free: tuple, record: tuple):
         self.step, self.states, self.params, self.free, self.record = step, states, params, free, record
         self.draws = 0
+        self.asks_device = False
         roots = ["x", *(f"s_{n}" for n in states), *(f"p_{n}" for n in params)]
         cotangents = ["gy", *(f"g_{n}" for n in states), *(f"r_{n}" for n in record)]
         self.inputs, self.names = _identifiers(roots), _identifiers([*roots, *cotangents])
@@ -134,18 +149,21 @@ class _Flat:
         return _gradients(outputs, cotangents, inputs)
 
     def bodies(self, dtype: torch.dtype, size: int) -> tuple[Body, Body]:
-        return _record(self.forward, self.inputs, dtype, size), _record(self.backward, self.names, dtype, size)
+        forward, asked = _record(self.forward, self.inputs, dtype, size)
+        backward, asked_again = _record(self.backward, self.names, dtype, size)
+        self.asks_device |= asked or asked_again
+        return forward, backward
 
 
-def _record(function: Callable, names: list[str], dtype: torch.dtype, size: int) -> Body:
-    """Run a function on examples of `size` elements and write down what it computes."""
+def _record(function: Callable, names: list[str], dtype: torch.dtype, size: int) -> tuple[Body, bool]:
+    """Run a function on examples of `size` elements and write down what it computes; say if it asked for a device."""
     generator = torch.Generator().manual_seed(size)
     examples = [torch.rand(size, dtype=dtype, generator=generator) for _ in names]
     recorder = Recorder(examples, names)
     try:
-        with _Escapes(), _Calls(recorder):
+        with _Escapes() as escapes, _Calls(recorder):
             outputs = function(*examples)
-        return recorder.body(outputs)
+        return recorder.body(outputs), escapes.asks_device
     except (CannotTrace, Unsupported) as error:
         raise CannotTrace(str(error)) from None
     except Exception as error:
@@ -182,6 +200,8 @@ class _Calls(TorchDispatchMode):
             return out
         if func is torch.ops.aten._local_scalar_dense.default:
             return self.number(func, args[0])
+        if func is torch.ops.aten._efficientzerotensor.default:     # zeros that lie nowhere
+            func = torch.ops.aten.zeros.default
         out = func(*args, **kwargs)
         try:
             self.recorder.call(func, args, kwargs, out)
@@ -197,12 +217,28 @@ class _Calls(TorchDispatchMode):
 
 
 class _Escapes(TorchFunctionMode):
-    """Refuses what leaves torch unseen by the dispatcher."""
+    """Refuses what leaves torch unseen by the dispatcher, and questions that the next call answers otherwise."""
+
+    asks_device = False
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in (Tensor.numpy, Tensor.tolist, Tensor.__array__):
             raise CannotTrace(f"{here()}{func.__name__}() leaves torch; a fused step is torch operators only")
+        name = getattr(getattr(func, "__self__", None), "__name__", "") if func.__name__ == "__get__" else func.__name__
+        if name in ASKS | DEVICE and not _caller().startswith(LIBRARY):
+            if name in ASKS:
+                raise CannotTrace(f"{here()}asks a tensor for its {name.strip('_')}, which is another one in the next "
+                                  "call; a fused step is elementwise (zeros_like and expand_as need no shape)")
+            self.asks_device = True
         return func(*args, **(kwargs or {}))
+
+
+def _caller() -> str:
+    """Return the file whose code has called a function of torch that is being looked at."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.endswith(("torch/_tensor.py", "torch/overrides.py")):
+        frame = frame.f_back
+    return frame.f_code.co_filename
 
 
 def _identifiers(names: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ class Recorder:
         if isinstance(arg, bool):
             return arg
         if isinstance(arg, (int, float)):
-            return float(arg)
+            return math.nan if arg != arg else float(arg)      # one NaN, so that bodies can be compared
         raise Unsupported(f"passes {arg!r} where a number or a tensor is needed")
 
     def call(self, func: OpOverload, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
@@ -80,6 +81,9 @@ class Recorder:
         if not isinstance(out, Tensor) or tuple(out.shape) not in ((), (1,), (self.size,)):
             raise Unsupported("is not elementwise: it changes the shape")
         exact = name == "_to_copy" and not args[0].is_floating_point()
+        if _is_integral(out):
+            self.hold(out, self.integer(name, args, kwargs, out))
+            return
         if out.is_complex() or (out.is_floating_point() and out.dtype != self.dtype and out.ndim and not exact):
             raise Unsupported(f"computes in {out.dtype} inside a step of {self.dtype}")
         if name in _ALIASES and not in_place:
@@ -90,6 +94,27 @@ class Recorder:
             self.hold(out, self.to(_kind(out), self.result(name, args, kwargs, out)))
         else:
             self.hold(out, self.result(name, args, kwargs, out))
+
+    def integer(self, name: str, args: tuple, kwargs: dict[str, Any], out: Tensor) -> Value:
+        """Return the value of an integer tensor: a literal, a mask as 0 and 1, or a choice among those.
+
+        Arithmetic on integers wraps and divides as no float does, so there is none.
+        """
+        source = args[0] if args and isinstance(args[0], Tensor) else None
+        chosen = name in ("where", "masked_fill")
+        copied = name in (_ALIASES | _COPIES | {"_to_copy"}) - _FRESH and source is not None and (
+            source.dtype == torch.bool or (_is_integral(source) and source.dtype.itemsize <= out.dtype.itemsize))
+        if not (chosen or copied or name in _FULL or name in _FILLED or name in _FRESH):
+            raise Unsupported(f"computes in {out.dtype}; write masks as {str(self.dtype).removeprefix('torch.')} "
+                              "(`.to(v.dtype)`), or compare and use torch.where")
+        value = self.to(FLOAT, self.value(source) if copied else self.result(name, args, kwargs, out))
+        if not isinstance(value, Name):
+            value = float(out.flatten()[0])     # as it has wrapped
+            if abs(value) > EXACT:
+                raise Unsupported(f"holds {value:.0f}, an integer that no float has")
+        elif name in _FILLED:
+            raise Unsupported(f"computes in {out.dtype}; keep it in {self.dtype}")
+        return value
 
     def op(self, op: str, *args: Value | int) -> Value:
         """The name of `op(*args)`, written as a new line unless it is known."""
@@ -258,11 +283,30 @@ class Recorder:
         return self.lower_clamp(a, None, max, out=out)
 
     def lower__to_copy(self, a, *, out, **_):
+        return self.to(_kind(out), self.value(a))
+
+    def lower_signbit(self, a, *, out):
+        return self.op("lt", self.op("copysign", 1.0, self.value(a)), 0.0)
+
+    def lower_logit(self, a, eps=None, *, out):
+        if eps is not None:
+            raise Unsupported("with eps gives gradients at NaN that depend on how many elements torch takes at a time; "
+                              "write torch.logit(v.clamp(eps, 1 - eps))")
         value = self.value(a)
-        integral = not out.is_floating_point() and out.dtype != torch.bool
-        if integral and (not isinstance(value, Name) or value.kind == FLOAT):
-            return self.op("trunc", value)
-        return self.to(_kind(out), value)
+        return self.op("log", self.op("div", value, self.op("sub", 1.0, value)))
+
+    def lower_logit_backward(self, grad, a, eps=None, *, out):
+        value = self.value(a)
+        inside = self.op("and", self.op("ge", value, 0.0), self.op("le", value, 1.0))
+        slope = self.op("div", self.value(grad), self.op("mul", value, self.op("sub", 1.0, value)))
+        return self.op("where", inside, slope, math.nan)
+
+
+EXACT = 2**24       # up to here a float32 has every integer
+
+
+def _is_integral(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def _memory(tensor: Tensor) -> int:

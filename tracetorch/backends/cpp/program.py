@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class CppProgram:
             outputs += _several(len(self.record), x, x.shape, self.dtype)
         count = self.kept_elements(shape) if keep else 0
         kept = torch.empty(count, dtype=self.dtype) if count else None
-        x = x if x.is_contiguous() else rows(x, shape.step)
+        x = rows(x, shape.step)
         values = self._ready(values)
         inputs = [*self._ready(starts, size), *[values[q] for q in self._order]]
         slots = loop.slots(shape, x, kept, rng)
@@ -103,7 +104,7 @@ class CppProgram:
                     gradients[q] = room
         return gradients
 
-    def _ready(self, tensors: Sequence[Tensor | None], size: int | None = None) -> list[Tensor]:
+    def _ready(self, tensors: Sequence[Any], size: int | None = None) -> list[Any]:
         """Contiguous tensors of the computation's dtype, on the CPU, of `size` elements each; None stays None."""
         dtype = self.dtype
         for t in tensors:
@@ -112,11 +113,13 @@ class CppProgram:
                     f"{self.name}: a fused scan on the CPU computes in {dtype} on steps of {size} elements, but "
                     f"got {t.dtype} of shape {list(t.shape)} on {t.device}"
                 )
-        return [t if t is None or t.is_contiguous() else t.contiguous() for t in tensors]  # type: ignore[misc]
+        return [t if t is None or (t.is_contiguous() and not t.is_neg()) else t.resolve_neg().contiguous()
+                for t in tensors]
 
 
 def rows(x: Tensor, step: torch.Size) -> Tensor:
     """Return x [T, *step] or [*step] with each step contiguous, copied only where it is not; time has any stride."""
+    x = x.resolve_neg() if x.is_neg() else x
     if x.is_contiguous():
         return x
     if x.ndim == len(step):

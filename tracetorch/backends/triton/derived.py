@@ -7,7 +7,7 @@ import linecache
 
 from ...fusion.cache import traced
 from ...fusion.capture import TracedStep
-from ...fusion.code import Body
+from ...fusion.code import Body, Unsupported
 from ...pipeline import Step
 from .chain import Chain, Link
 from .dialect import TRITON
@@ -23,6 +23,9 @@ from tracetorch.backends.triton import math as m
 def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Chain:
     """The composition with the one stage that `step` was traced into; raises CannotTrace, Unsupported."""
     program = traced(step, dtype, record)
+    if program.asks_device:
+        raise Unsupported("the step asks a tensor for its device, and was captured on the CPU; zeros_like and "
+                          "full_like need no device")
     if "triton" not in program.built:
         program.built["triton"] = _chain(program)
     return program.built["triton"]

@@ -164,7 +164,7 @@ def on_device(device: torch.device):
 
 
 def _contiguous(tensors: Sequence[Tensor] | None) -> tuple[Tensor, ...] | None:
-    return None if tensors is None else tuple(t.contiguous() for t in tensors)
+    return None if tensors is None else tuple(t.resolve_neg().contiguous() for t in tensors)
 
 
 def _all_or_none(given: Sequence[Tensor | None], shape: torch.Size, dtype: torch.dtype,
@@ -172,4 +172,4 @@ def _all_or_none(given: Sequence[Tensor | None], shape: torch.Size, dtype: torch
     """Every cotangent, with zeros for those that are missing; None where all are."""
     if all(g is None for g in given):
         return None
-    return tuple(like.new_zeros(shape, dtype=dtype) if g is None else g.contiguous() for g in given)
+    return tuple(like.new_zeros(shape, dtype=dtype) if g is None else g.resolve_neg().contiguous() for g in given)

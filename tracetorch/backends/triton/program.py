@@ -24,6 +24,7 @@ class TritonProgram:
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:
         """Scan; see `Program`."""
+        x = x.resolve_neg()
         return launch.forward(self.chain, shape, x, self._complete(starts, x), values, rng, self.dtype, keep)
 
     def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
@@ -31,6 +32,7 @@ class TritonProgram:
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
+        x, gy = x.resolve_neg(), None if gy is None else gy.resolve_neg()
         gx, gstarts, sums = launch.backward(
             self.chain, shape, x, gy, self._complete(starts, x), kept, gfinals, grecordings, values, rng, self.dtype,
             (wanted.x, any(wanted.starts), any(wanted.params)),
