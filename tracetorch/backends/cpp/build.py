@@ -20,7 +20,9 @@ FLAGS = (
     ["-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 )
 HERE = Path(__file__).parent
-HEADERS = ("math.h", "number.h", "loop.h", "forward.h", "backward.h")
+HEADERS = (
+    "math.h", "number.h", "loop.h", "forward.h", "backward.h", "matrix/matrix.h", "matrix/kernels.h", "matrix/lists.h"
+)
 ADDRESS = ctypes.c_void_p
 DIGEST = 64     # hex digits of a SHA-256, appended to every library
 
