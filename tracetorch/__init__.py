@@ -8,6 +8,7 @@ from .backends import backend
 from .explain import explain
 from .layers.compose import compose
 from .layers.layer import Layer
+from .layers.linear import Linear
 from .layers.model import Model, TTcompile, TTdecompile
 from .layers.states import detach_states, load_states, save_states, zero_states
 from .scan import scan
@@ -43,7 +44,7 @@ for _name in _tether.FUNCTIONS:
     functional.__all__.append(_name)
 
 __all__ = [
-    "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Model",
+    "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Linear", "Model",
     "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
     "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Adaptive", "Binary", "Ternary", "Refractory",
     "RelativeRefractory", "Reset", "Scaled",

@@ -48,21 +48,21 @@ class Scan(torch.autograd.Function):
             )
         grads: Sequence[Tensor | None] = (gx, *gstarts, *gparams)
         if torch.is_grad_enabled():
-            grads = _Once.apply(program.name, len(grads), *grads, *saved, gy, *cotangents)
+            grads = Once.apply(f"{program.name}: {TWICE}", len(grads), *grads, *saved, gy, *cotangents)
         return None, None, None, *grads
 
 
-class _Once(torch.autograd.Function):
-    """Passes gradients on; differentiating them again raises RuntimeError."""
+class Once(torch.autograd.Function):
+    """`Once.apply(why, count, *gradients, *inputs)` passes gradients on; differentiating them again raises `why`."""
 
     @staticmethod
-    def forward(ctx, name: str, count: int, *tensors: Tensor | None):
-        ctx.name = name
+    def forward(ctx, why: str, count: int, *tensors: Tensor | None):
+        ctx.why = why
         return tuple(None if t is None else t.view_as(t) for t in tensors[:count])
 
     @staticmethod
     def backward(ctx, *grads):
-        raise RuntimeError(f"{ctx.name}: {TWICE}")
+        raise RuntimeError(ctx.why)
 
 
 class Entry(NamedTuple):

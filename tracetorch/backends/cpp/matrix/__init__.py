@@ -28,16 +28,24 @@ SIGNATURES = {
     "sample": [ADDRESS, *[NUMBER] * 3],
     "finite": [ADDRESS, NUMBER, NUMBER],
     "count": [ADDRESS, NUMBER, NUMBER, ADDRESS, NUMBER],
+    "list": [ADDRESS, NUMBER, NUMBER, *[ADDRESS] * 3, NUMBER],
     "dense": [ADDRESS, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
-    "listed": [*[ADDRESS] * 4, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
+    "listed": [*[ADDRESS] * 3, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
     "chunk": [NUMBER],
     "weights": [*[ADDRESS] * 4, *[NUMBER] * 4, *[ADDRESS] * 6, NUMBER],
 }  # fmt: skip
 
 
-@functools.cache
 def why_not() -> str | None:
-    """Return why there is no library here, None where there is one."""
+    """Return why there is no library here, None where there is one; a constant while a graph is made."""
+    return _why_not()
+
+
+why_not._dynamo_marked_constant = True    # type: ignore[attr-defined]
+
+
+@functools.cache
+def _why_not() -> str | None:
     try:
         lanes = library().matrix_lanes()
     except RuntimeError as error:
@@ -115,6 +123,16 @@ class Lists(NamedTuple):
     places: Tensor
     values: Tensor
 
+    @classmethod
+    def of(cls, x: Tensor, threads: int) -> Lists:
+        """Return the lists of x [M, K], contiguous."""
+        M, K = x.shape
+        ends = torch.empty(M + 1, dtype=torch.int32)
+        count = library().matrix_count(x.data_ptr(), M, K, ends.data_ptr(), threads)
+        lists = cls((M, K), ends, torch.empty(count, dtype=torch.int32), torch.empty(count))
+        library().matrix_list(x.data_ptr(), M, K, *map(_place, lists[1:]), threads)
+        return lists
+
     def dense(self) -> Tensor:
         """Return the matrix."""
         x = torch.zeros(self.shape)
@@ -147,11 +165,9 @@ def product_skipping(
 ) -> tuple[Tensor, Lists]:  # fmt: skip
     """Return the same bits as `product`, zeros of x skipped, and the lists; what is packed must be finite."""
     M, K = x.shape
-    ends, y = torch.empty(M + 1, dtype=torch.int32), torch.empty((M, N))
-    count = library().matrix_count(x.data_ptr(), M, K, ends.data_ptr(), threads)
-    lists = Lists((M, K), ends, torch.empty(count, dtype=torch.int32), torch.empty(count))
+    lists, y = Lists.of(x, threads), torch.empty((M, N))
     library().matrix_listed(
-        x.data_ptr(), *map(_place, lists[1:]), M, packed.address, K, N, _place(bias), y.data_ptr(), threads
+        *map(_place, lists[1:]), M, packed.address, K, N, _place(bias), y.data_ptr(), threads
     )
     return y, lists
 

@@ -156,8 +156,14 @@ void matrix_dense(const float* x, L M, const float* packed, L K, L N, const floa
     }
 }
 
-// The same from lists, which are filled on the way where x is given.
-void matrix_listed(const float* x, const int32_t* ends, int32_t* places, float* values, L M, const float* packed, L K,
+// Fills the lists that `matrix_count` has counted.
+void matrix_list(const float* x, L M, L K, const int32_t* ends, int32_t* places, float* values, L threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && M * K > 65536)
+  for (L m = 0; m < M; m++) list(x + m * K, K, places + ends[m], values + ends[m]);
+}
+
+// The same product from lists.
+void matrix_listed(const int32_t* ends, const int32_t* places, const float* values, L M, const float* packed, L K,
                    L N, const float* bias, float* y, L threads) {
   const L size = std::max<L>(1, std::min<L>(64, M / 8)), tasks = (M + size - 1) / size;
   // columns of which W fits into the second cache
@@ -169,8 +175,6 @@ void matrix_listed(const float* x, const int32_t* ends, int32_t* places, float* 
 #pragma omp for schedule(static)
     for (L task = 0; task < tasks; task++) {
       const L from = task * size, to = std::min(M, from + size);
-      if (x && n == 0)
-        for (L m = from; m < to; m++) list(x + m * K, K, places + ends[m], values + ends[m]);
       const Rows<float> r{bias ? bias + n : nullptr, 0, nullptr, 0, y + from * N + n, N};
       wide<float, true>(ends + from, places, values, to - from, View<float>{packed + n * K, 0, 0}, K, width, r);
     }

@@ -1,0 +1,230 @@
+"""The linear map with one order of sums: its path through the library, its derivative, and its operator for graphs."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.overrides import _len_torch_function_stack
+from torch.utils._python_dispatch import _len_torch_dispatch_stack
+
+from ... import choose
+from ... import differentiable as once
+from . import Lists, Packed, density, finite, product, product_skipping, weight_gradient, why_not
+
+PATHS = ("auto", "dense", "sparse")
+TWICE = (
+    "tt.Linear can be differentiated once; for second derivatives run it under tt.backend(\"eager\"), which is "
+    "nn.Linear's way"
+)
+# Densities up to which lists win over the dense product, forward and backward together (benchmarks/network.py linear;
+# Zen 5, AVX-512): 0.25 to 0.30 from 64 outputs on, for 20 outputs 0.05. One row, or so little work, and making lists
+# costs more than it saves.
+LIMIT, LIMIT_OF_FEW, FEW = 0.25, 0.05, 64
+LEAST_WORK = 1 << 20
+
+
+class Seen(NamedTuple):
+    """How a call ran: `path` is "dense", "sparse" or "torch"; the density of its input; why, for "torch"."""
+
+    path: str
+    density: float | None = None
+    why: str | None = None
+
+    def __str__(self) -> str:
+        if self.path == "torch":
+            return f"torch: {self.why}"
+        return self.path if self.density is None else f"{self.path}, {self.density:.1%} of the input not zero"
+
+
+class Workspace:
+    """Packed weights between calls, W^T for products and W for gradients, and how the last call ran.
+
+    Whoever uses it holds its lock; who doesn't get it takes a new one.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.forward, self.backward = Packed(), Packed(transposed=True)
+        self.seen: Seen | None = None
+
+
+def why_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
+    """Return why a call goes to `torch.nn.functional.linear`, None where the library runs it."""
+    if x.dtype is not torch.float32 or weight.dtype is not torch.float32:
+        return f"input {x.dtype}, weight {weight.dtype}; the matrix library takes torch.float32"
+    if x.device.type != "cpu" or weight.device.type != "cpu":
+        return f"input on {x.device}, weight on {weight.device}; the matrix library runs on the CPU"
+    if choose.requested() == "eager":
+        return 'tt.backend("eager") is on'
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast chooses the dtype"
+    if torch.compiler.is_exporting():
+        return "an exported program holds no kernel of ours"
+    if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+        return "shapes do not fit"
+    if torch.compiler.is_compiling():
+        return why_not()
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return "vmap, forward mode or torch.func is on"
+    if _len_torch_dispatch_stack() or _len_torch_function_stack() or torch._C._get_tracing_state() is not None:
+        return "a mode that watches operators is on"
+    for t in (x, weight, bias):
+        if t is not None and (type(t) not in PLAIN or t.layout is not torch.strided or t.is_neg()):
+            return f"a {type(t).__name__} ({t.layout}) is not read by the matrix library"
+    return why_not()
+
+
+PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> Tensor:
+    """Return x [..., K] times weight [N, K] transposed, plus bias [N]; only where `why_torch` says None."""
+    if torch.is_grad_enabled() and (
+        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    ):
+        return Product.apply(x, weight, bias, path, own)
+    return _forward(x, weight, bias, path, own)[0]
+
+
+def _rows(x: Tensor) -> Tensor:
+    """x [..., K] as contiguous [M, K]."""
+    return x.contiguous().view(-1, x.shape[-1]) if x.numel() else x.new_empty((x.shape[:-1].numel(), x.shape[-1]))
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> tuple[Tensor, Lists | None]:
+    rows, threads = _rows(x), torch.get_num_threads()
+    (M, K), N = rows.shape, weight.shape[0]
+    if not own.lock.acquire(blocking=False):
+        own = Workspace()
+        own.lock.acquire()
+    try:
+        own.seen, lists = _chosen(path, rows, N), None
+        if M == 0 or N == 0:
+            y = rows.new_empty((M, N))
+        else:
+            packed = own.forward.update(weight.contiguous(), threads)
+            bias = None if bias is None else bias.contiguous()
+            if own.seen.path == "sparse" and packed.finite:
+                y, lists = product_skipping(rows, packed, N, bias, threads)
+            else:
+                y = product(rows, packed, N, bias, threads)
+    finally:
+        own.lock.release()
+    return y.view(*x.shape[:-1], N), lists
+
+
+def _chosen(path: str, x: Tensor, N: int) -> Seen:
+    M, K = x.shape
+    if path != "auto":
+        return Seen(path)
+    if M == 1 or M * K * N < LEAST_WORK:
+        return Seen("dense")
+    found = density(x)
+    return Seen("sparse" if found <= (LIMIT if N >= FEW else LIMIT_OF_FEW) else "dense", found)
+
+
+class Product(torch.autograd.Function):
+    """`Product.apply(x, weight, bias, path, workspace)` -> y; keeps lists in place of x where they are smaller."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> Tensor:
+        y, lists = _forward(x, weight, bias, path, own)
+        ctx.own, ctx.shape, ctx.set_materialize_grads = own, x.shape, False
+        if not ctx.needs_input_grad[1]:
+            ctx.save_for_backward(weight)
+        elif lists is None or 2 * lists.places.numel() >= x.numel():
+            ctx.save_for_backward(weight, x)
+        else:
+            ctx.save_for_backward(weight, *lists[1:])
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *kept = saved = ctx.saved_tensors
+        K = ctx.shape[-1]
+        x = _rows(kept[0]) if len(kept) == 1 else Lists((ctx.shape.numel() // max(1, K), K), *kept) if kept else None
+        grads = _backward(gy, x, weight, ctx.shape, ctx.needs_input_grad[:3], ctx.own)
+        if torch.is_grad_enabled():
+            grads = once.Once.apply(TWICE, 3, *grads, *saved, gy)
+        return *grads, None, None
+
+
+def _backward(gy: Tensor, x: Tensor | Lists | None, weight: Tensor, shape: torch.Size, needs: tuple[bool, ...],
+              own: Workspace) -> tuple[Tensor | None, ...]:  # fmt: skip
+    g, threads, (N, K) = _rows(gy), torch.get_num_threads(), weight.shape
+    gx = gw = None
+    if needs[0]:
+        gx = _input_gradient(g, weight, own, threads).view(shape)
+    if needs[1]:
+        if isinstance(x, Lists) and not finite(g, threads):     # 0 * inf: as the dense product has it
+            x = x.dense()
+        gw = weight_gradient(x, g, threads) if len(g) else torch.zeros_like(weight)
+    return gx, gw, g.sum(0) if needs[2] else None
+
+
+def _input_gradient(g: Tensor, weight: Tensor, own: Workspace, threads: int) -> Tensor:
+    (M, N), K = g.shape, weight.shape[1]
+    if M == 0 or N == 0 or K == 0:
+        return g.new_zeros((M, K))
+    if not own.lock.acquire(blocking=False):
+        own = Workspace()
+        own.lock.acquire()
+    try:
+        packed = own.backward.update(weight.contiguous(), threads)
+        if packed.finite and _chosen("auto", g, K).path == "sparse":      # surrogates of bounded support
+            return product_skipping(g, packed, K, None, threads)[0]
+        return product(g, packed, K, None, threads)
+    finally:
+        own.lock.release()
+
+
+@torch.library.custom_op("tracetorch::linear", mutates_args=())
+def linear_in_graph(x: Tensor, weight: Tensor, bias: Tensor | None, path: str) -> Tensor:
+    """The same in a graph, where weights are packed in every call and x is kept for backward."""
+    return _forward(x, weight, bias, path, Workspace())[0]
+
+
+@linear_in_graph.register_fake
+def _(x, weight, bias, path):
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+
+@torch.library.custom_op("tracetorch::linear_backward", mutates_args=())
+def linear_backward(gy: Tensor, x: Tensor, weight: Tensor, path: str, needs: list[bool]) -> list[Tensor]:
+    """Return the gradients that are needed, of x, weight and bias."""
+    rows: Tensor | Lists = _rows(x)
+    if needs[1] and _chosen(path, rows, weight.shape[0]).path == "sparse":
+        rows = Lists.of(rows, torch.get_num_threads())
+    return [g for g in _backward(gy, rows, weight, x.shape, tuple(needs), Workspace()) if g is not None]
+
+
+@linear_backward.register_fake
+def _(gy, x, weight, path, needs):
+    shapes = (x.shape, weight.shape, weight.shape[:1])
+    return [x.new_empty(shape) for shape, need in zip(shapes, needs, strict=True) if need]
+
+
+def _setup(ctx, inputs, output):
+    x, weight, _, ctx.path = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _backward_in_graph(ctx, gy):
+    x, weight = ctx.saved_tensors
+    needs = list(ctx.needs_input_grad[:3])
+    grads = iter(linear_backward(gy, x, weight, ctx.path, needs))
+    return *(next(grads) if need else None for need in needs), None
+
+
+linear_in_graph.register_autograd(_backward_in_graph, setup_context=_setup)
+
+
+def _twice(ctx, *grads):
+    raise RuntimeError(TWICE)
+
+
+linear_backward.register_autograd(_twice)
