@@ -81,7 +81,10 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return `input` [..., in_features] times the weight, plus the bias: [..., out_features]."""
-        weight, bias = self.weight, self.bias
+        found = self._parameters       # where they are: through attributes they cost as much as the rest of the way
+        weight, bias = found.get("weight"), found.get("bias")
+        if weight is None or bias is None:
+            weight, bias = self.weight, self.bias
         why = matrix.why_torch(input, weight, bias)
         if torch.compiler.is_compiling():
             return matrix.linear_in_graph(input, weight, bias, self._path) if why is None else F.linear(

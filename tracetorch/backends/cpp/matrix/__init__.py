@@ -23,16 +23,16 @@ ADDRESS, NUMBER = ctypes.c_void_p, ctypes.c_int64
 SIGNATURES = {
     "float": [], "double": [], "lanes": [],
     "packed_size": [NUMBER] * 2,
-    "pack": [ADDRESS, *[NUMBER] * 4, ADDRESS, NUMBER],
-    "digest": [ADDRESS, NUMBER, ADDRESS],
+    "refresh": [ADDRESS, *[NUMBER] * 3, ADDRESS, ADDRESS, NUMBER],
     "sample": [ADDRESS, *[NUMBER] * 3],
     "finite": [ADDRESS, NUMBER, NUMBER],
     "count": [ADDRESS, NUMBER, NUMBER, ADDRESS, NUMBER],
     "list": [ADDRESS, NUMBER, NUMBER, *[ADDRESS] * 3, NUMBER],
-    "dense": [ADDRESS, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
+    "dense": [ADDRESS, NUMBER, ADDRESS, *[NUMBER] * 3, ADDRESS, ADDRESS, NUMBER],
     "listed": [*[ADDRESS] * 3, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
-    "chunk": [NUMBER],
-    "weights": [*[ADDRESS] * 4, *[NUMBER] * 4, *[ADDRESS] * 6, NUMBER],
+    "chunk": [],
+    "weights": [ADDRESS, ADDRESS, *[NUMBER] * 3, ADDRESS, NUMBER],
+    "weights_listed": [*[ADDRESS] * 3, *[NUMBER] * 4, *[ADDRESS] * 6, NUMBER],
 }  # fmt: skip
 
 
@@ -77,41 +77,32 @@ def table(dtype: torch.dtype = torch.float32) -> int:
 
 
 class Packed:
-    """A matrix W [N, K] as the library reads it, W^T [K, N]; packed again wherever W may have changed.
+    """A matrix W [N, K] as the library reads it: W^T [K, N]; with `transposed` W itself.
 
-    A version that PyTorch counts says when W has changed, but not that it hasn't: writes through `.data`, `numpy()`
-    or memory shared with others don't count. So where version and place are those of last time, all of W is read, and
-    compared with a digest of what was packed.
+    `update` reads all of W, and packs it again where it is not what it was. (PyTorch counts versions, but writes through
+    `.data`, `numpy()` or memory shared with others don't count.) Reading costs a tenth of packing.
     """
 
     def __init__(self, transposed: bool = False) -> None:
         self.transposed = transposed
         self.finite = True
         self.address = 0
-        self._key: tuple = ()
-        self._digest: tuple[int, int] | None = None
+        self._shape: tuple[int, ...] = ()
         self._buffer = torch.empty(0)
-        self._sums = (ctypes.c_uint64 * 2)()
+        self._known = (ctypes.c_uint64 * 3)()
+        self._known_address = ctypes.addressof(self._known)
 
     def update(self, weight: Tensor, threads: int) -> Packed:
-        """Hold `weight`: float32, contiguous, on the CPU; with `transposed` W itself instead of W^T."""
-        place = weight.data_ptr()
-        key = (place, -1 if weight.is_inference() else weight._version, weight.shape)
-        if key == self._key:
-            library().matrix_digest(place, weight.numel(), self._sums)
-            digest = (self._sums[0], self._sums[1])
-            if digest == self._digest:
-                return self
-            self._digest = digest
-        else:       # in training every step comes here: nothing is digested that isn't asked for
-            self._key, self._digest = key, None
-        N, K = weight.shape
-        steps = (K, 1, N, K) if self.transposed else (1, K, K, N)
-        size = library().matrix_packed_size(*steps[2:]) + VECTOR
-        if self._buffer.numel() != size:
-            self._buffer = torch.empty(size)
-        self.address = (self._buffer.data_ptr() + 63) // 64 * 64
-        self.finite = bool(library().matrix_pack(place, *steps, self.address, threads))
+        """Hold `weight`: float32, contiguous, on the CPU."""
+        N, K = shape = weight.shape
+        if shape != self._shape:
+            self._shape, self._known[0] = shape, 0
+            size = library().matrix_packed_size(*((N, K) if self.transposed else (K, N)))
+            self._buffer = torch.empty(size + VECTOR)
+            self.address = (self._buffer.data_ptr() + 63) // 64 * 64
+        self.finite = library().matrix_refresh(
+            weight.data_ptr(), K, N, self.transposed, self.address, self._known_address, threads
+        ) == 1
         return self
 
 
@@ -155,8 +146,16 @@ def density(x: Tensor) -> float:
 def product(x: Tensor, packed: Packed, N: int, bias: Tensor | None, threads: int) -> Tensor:
     """Return x [M, K] times what is packed [K, N], plus bias [N]."""
     M, K = x.shape
+    y, bias_at = torch.empty((M, N)), None if bias is None else bias.data_ptr()
+    library().matrix_dense(x.data_ptr(), M, packed.address, 0, K, N, bias_at, y.data_ptr(), threads)
+    return y
+
+
+def product_unpacked(x: Tensor, w: Tensor, threads: int) -> Tensor:
+    """Return x [M, K] times w [K, N], contiguous, N whole vectors: the same bits, faster for few rows."""
+    (M, K), N = x.shape, w.shape[1]
     y = torch.empty((M, N))
-    library().matrix_dense(x.data_ptr(), M, packed.address, K, N, _place(bias), y.data_ptr(), threads)
+    library().matrix_dense(x.data_ptr(), M, w.data_ptr(), N, K, N, None, y.data_ptr(), threads)
     return y
 
 
@@ -177,18 +176,16 @@ def weight_gradient(x: Tensor | Lists, g: Tensor, threads: int) -> Tensor:
 
     Sums run over blocks of rows, ascending, and the blocks' sums are added one after another.
     """
-    (M, K), N = x.shape, g.shape[1]
-    g = F.pad(g, (0, -N % VECTOR)) if N % VECTOR else g
-    total, dw = torch.empty((K, N)), torch.empty((N, K))
+    (M, K), N, call = x.shape, g.shape[1], library()
+    dw = torch.empty((N, K))
     if isinstance(x, Tensor):
-        given, scratch = (x, None, None, None), (None, None, None)
-    else:
-        given = (None, x.ends, x.places, x.values)
-        chunks = -(-M // library().matrix_chunk(N))
-        column_ends = torch.empty(chunks * (K + 1), dtype=torch.int32)
-        scratch = (column_ends, torch.empty_like(x.places), torch.empty_like(x.values))
-    library().matrix_weights(
-        *map(_place, given), M, K, N, g.shape[1], g.data_ptr(), *map(_place, scratch), total.data_ptr(),
+        call.matrix_weights(x.data_ptr(), g.data_ptr(), M, K, N, dw.data_ptr(), threads)
+        return dw
+    g = F.pad(g, (0, -N % VECTOR)) if N % VECTOR else g
+    total, chunks = torch.empty((K, N)), -(-M // call.matrix_chunk())
+    scratch = torch.empty(chunks * (K + 1), dtype=torch.int32), torch.empty_like(x.places), torch.empty_like(x.values)
+    call.matrix_weights_listed(
+        *map(_place, x[1:]), M, K, N, g.shape[1], g.data_ptr(), *map(_place, scratch), total.data_ptr(),
         dw.data_ptr(), threads,
     )
     return dw

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
 from ... import choose
 from ... import differentiable as once
-from . import Lists, Packed, density, finite, product, product_skipping, weight_gradient, why_not
+from . import VECTOR, Lists, Packed, density, finite, product, product_skipping, product_unpacked, weight_gradient, why_not
 
 PATHS = ("auto", "dense", "sparse")
 TWICE = (
@@ -25,6 +25,8 @@ TWICE = (
 # costs more than it saves.
 LIMIT, LIMIT_OF_FEW, FEW = 0.25, 0.05, 64
 LEAST_WORK = 1 << 20
+FEW_ROWS = 16       # for which reading W where it lies is cheaper than packing it
+LISTED_ROWS = 256   # from which on dW from lists is faster: it writes dW twice
 
 
 class Seen(NamedTuple):
@@ -38,6 +40,9 @@ class Seen(NamedTuple):
         if self.path == "torch":
             return f"torch: {self.why}"
         return self.path if self.density is None else f"{self.path}, {self.density:.1%} of the input not zero"
+
+
+DENSE = Seen("dense")
 
 
 class Workspace:
@@ -54,28 +59,34 @@ class Workspace:
 
 def why_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
     """Return why a call goes to `torch.nn.functional.linear`, None where the library runs it."""
-    if x.dtype is not torch.float32 or weight.dtype is not torch.float32:
+    if not (x.dtype is weight.dtype is torch.float32):
         return f"input {x.dtype}, weight {weight.dtype}; the matrix library takes torch.float32"
-    if x.device.type != "cpu" or weight.device.type != "cpu":
+    if not (x.is_cpu and weight.is_cpu):
         return f"input on {x.device}, weight on {weight.device}; the matrix library runs on the CPU"
     if choose.requested() == "eager":
         return 'tt.backend("eager") is on'
-    if torch.is_autocast_enabled("cpu"):
+    if torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled("cpu"):
         return "autocast chooses the dtype"
     if torch.compiler.is_exporting():
         return "an exported program holds no kernel of ours"
-    if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         return "shapes do not fit"
-    if torch.compiler.is_compiling():
-        return why_not()
+    return why_not() or (None if torch.compiler.is_compiling() else _why_watched() or _why_unreadable(x, weight, bias))
+
+
+def _why_watched() -> str | None:
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return "vmap, forward mode or torch.func is on"
     if _len_torch_dispatch_stack() or _len_torch_function_stack() or torch._C._get_tracing_state() is not None:
         return "a mode that watches operators is on"
-    for t in (x, weight, bias):
+    return None
+
+
+def _why_unreadable(*tensors: Tensor | None) -> str | None:
+    for t in tensors:
         if t is not None and (type(t) not in PLAIN or t.layout is not torch.strided or t.is_neg()):
             return f"a {type(t).__name__} ({t.layout}) is not read by the matrix library"
-    return why_not()
+    return None
 
 
 PLAIN = (Tensor, torch.nn.Parameter)
@@ -92,6 +103,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Works
 
 def _rows(x: Tensor) -> Tensor:
     """x [..., K] as contiguous [M, K]."""
+    if x.ndim == 2 and x.is_contiguous():
+        return x
     return x.contiguous().view(-1, x.shape[-1]) if x.numel() else x.new_empty((x.shape[:-1].numel(), x.shape[-1]))
 
 
@@ -114,7 +127,7 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Wor
                 y = product(rows, packed, N, bias, threads)
     finally:
         own.lock.release()
-    return y.view(*x.shape[:-1], N), lists
+    return y if x.ndim == 2 else y.view(*x.shape[:-1], N), lists
 
 
 def _chosen(path: str, x: Tensor, N: int) -> Seen:
@@ -122,7 +135,7 @@ def _chosen(path: str, x: Tensor, N: int) -> Seen:
     if path != "auto":
         return Seen(path)
     if M == 1 or M * K * N < LEAST_WORK:
-        return Seen("dense")
+        return DENSE
     found = density(x)
     return Seen("sparse" if found <= (LIMIT if N >= FEW else LIMIT_OF_FEW) else "dense", found)
 
@@ -133,10 +146,10 @@ class Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> Tensor:
         y, lists = _forward(x, weight, bias, path, own)
-        ctx.own, ctx.shape, ctx.set_materialize_grads = own, x.shape, False
+        ctx.own, ctx.shape = own, x.shape
         if not ctx.needs_input_grad[1]:
             ctx.save_for_backward(weight)
-        elif lists is None or 2 * lists.places.numel() >= x.numel():
+        elif lists is None or len(lists.ends) <= LISTED_ROWS or 2 * lists.places.numel() >= x.numel():
             ctx.save_for_backward(weight, x)
         else:
             ctx.save_for_backward(weight, *lists[1:])
@@ -170,6 +183,8 @@ def _input_gradient(g: Tensor, weight: Tensor, own: Workspace, threads: int) -> 
     (M, N), K = g.shape, weight.shape[1]
     if M == 0 or N == 0 or K == 0:
         return g.new_zeros((M, K))
+    if M <= FEW_ROWS and K % VECTOR == 0:
+        return product_unpacked(g, weight.contiguous(), threads)
     if not own.lock.acquire(blocking=False):
         own = Workspace()
         own.lock.acquire()
@@ -197,7 +212,7 @@ def _(x, weight, bias, path):
 def linear_backward(gy: Tensor, x: Tensor, weight: Tensor, path: str, needs: list[bool]) -> list[Tensor]:
     """Return the gradients that are needed, of x, weight and bias."""
     rows: Tensor | Lists = _rows(x)
-    if needs[1] and _chosen(path, rows, weight.shape[0]).path == "sparse":
+    if needs[1] and len(rows) >= LISTED_ROWS and _chosen(path, rows, weight.shape[0]).path == "sparse":
         rows = Lists.of(rows, torch.get_num_threads())
     return [g for g in _backward(gy, rows, weight, x.shape, tuple(needs), Workspace()) if g is not None]
 

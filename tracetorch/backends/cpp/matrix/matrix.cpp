@@ -1,5 +1,6 @@
 // The matrix library: products whose bits depend on nothing but their numbers, over all elements or over the non-zeros.
 // Built once, and called by address: the functions of `Matrix` by one thread each, the others with threads of their own.
+#include <cstdlib>
 #include "matrix/lists.h"
 
 namespace tt {
@@ -43,11 +44,15 @@ static L pack(const T* w, L w_k, L w_n, L K, L N, T* packed, L threads) {
 
 template <class T> static L packed_size(L K, L N) { return padded<T>(N) * K; }
 
+// A tile of one or two rows leaves most registers idle: such rows take as many columns at once as there are registers.
+template <class T> static void all(const T* a, L a_row, L rows, const View<T>& w, L K, L N, const Rows<T>& r) {
+  if (rows > 2) return dense(a, a_row, 1, rows, w, K, N, r);
+  for (L i = 0; i < rows; i++) wide<T, false>(nullptr, nullptr, a + i * a_row, 1, w, K, N, moved(r, i, 0));
+}
+
 template <class T>
 static void product(const T* a, L a_row, L rows, const T* packed, L K, L N, const Rows<T>* r) {
-  const View<T> w{packed, 0, 0};
-  if (rows > 2) return dense(a, a_row, 1, rows, w, K, N, *r);
-  for (L i = 0; i < rows; i++) wide<T, false>(nullptr, nullptr, a + i * a_row, 1, w, K, N, moved(*r, i, 0));
+  all(a, a_row, rows, View<T>{packed, 0, 0}, K, N, *r);
 }
 
 template <class T>
@@ -75,6 +80,8 @@ constexpr Matrix<T> table = {BYTES ? LANES<T> : 0, packed_size<T>, pack<T>, prod
 
 using namespace tt;
 
+static const L CHUNK = 192;
+
 extern "C" {
 
 const void* matrix_float() { return &table<float>; }
@@ -82,35 +89,54 @@ const void* matrix_double() { return &table<double>; }
 
 int64_t matrix_lanes() { return table<float>.lanes; }
 int64_t matrix_packed_size(L K, L N) { return packed_size<float>(K, N); }
-int64_t matrix_pack(const float* w, L w_k, L w_n, L K, L N, float* packed, L threads) {
-  return pack(w, w_k, w_n, K, N, packed, threads);
+
+// A number that changes with any bit of n numbers.
+static uint64_t digest(const float* w, L n, L threads) {
+  typedef uint64_t eight __attribute__((vector_size(64)));
+  const uint64_t m = 0x9E3779B97F4A7C15u, q = 0xC2B2AE3D27D4EB4Fu;
+  const L size = 1 << 15, parts = (n + size - 1) / size;
+  uint64_t all = 0;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && n > 200000) reduction(+ : all)
+  for (L part = 0; part < parts; part++) {
+    const float* p = w + part * size;
+    const L count = std::min(size, n - part * size);
+    eight sum[8];
+    for (int j = 0; j < 8; j++)
+      for (int i = 0; i < 8; i++) sum[j][i] = (uint64_t)(8 * j + i + 1) + (uint64_t)part * q;
+    L i = 0;
+    for (; i + 128 <= count; i += 128)          // each word times an odd number, shifted into itself: no change is lost
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; j++) {
+        eight v;
+        std::memcpy(&v, p + i + 16 * j, sizeof v);
+        sum[j] = (sum[j] ^ v) * m;
+        sum[j] ^= sum[j] >> 32;
+      }
+    for (; i < count; i++) {
+      uint32_t v;
+      std::memcpy(&v, p + i, sizeof v);
+      sum[0][0] = (sum[0][0] ^ v) * m, sum[0][0] ^= sum[0][0] >> 32;
+    }
+    uint64_t one = 0;
+    for (int j = 0; j < 8; j++)
+      for (int k = 0; k < 8; k++) one = (one ^ sum[j][k]) * m, one ^= one >> 29;
+    all += one;
+  }
+  return all;
 }
 
-// Two sums over all bits of n numbers that change with any of them, and whether all numbers are finite (1) or not (0).
-int64_t matrix_digest(const float* w, L n, uint64_t* sums) {
-  typedef uint64_t four __attribute__((vector_size(32)));
-  four a = {1, 2, 3, 4}, b = {5, 6, 7, 8}, c = {9, 10, 11, 12}, d = {13, 14, 15, 16};
-  const four m = {0x9E3779B97F4A7C15u, 0xC2B2AE3D27D4EB4Fu, 0x165667B19E3779F9u, 0xD6E8FEB86659FD93u};
-  L i = 0;
-  for (; i + 32 <= n; i += 32) {
-    four v[4];
-    std::memcpy(v, w + i, sizeof v);
-    a = (a ^ v[0]) * m, b = (b ^ v[1]) * m, c = (c ^ v[2]) * m, d = (d ^ v[3]) * m;
-    a ^= a >> 32, b ^= b >> 32, c ^= c >> 32, d ^= d >> 32;
+// What is known of a packed matrix: 1 once there is one, the digest it was packed at, and whether all of it is finite.
+struct Known { uint64_t packed, digest, finite; };
+
+// W [N, K] packed as W^T [K, N], with `transposed` as W itself; anew where W is not what it was.
+// Returns whether all of it is finite.
+int64_t matrix_refresh(const float* w, L K, L N, L transposed, float* packed, Known* known, L threads) {
+  const uint64_t now = digest(w, K * N, threads);
+  if (!known->packed || known->digest != now) {
+    const bool good = transposed ? pack(w, K, 1, N, K, packed, threads) : pack(w, 1, K, K, N, packed, threads);
+    *known = {1, now, good};
   }
-  for (; i < n; i++) {
-    uint32_t v;
-    std::memcpy(&v, w + i, sizeof v);
-    a[0] = (a[0] ^ v) * m[0], a[0] ^= a[0] >> 32;
-  }
-  uint64_t x = 0, y = 0;
-  for (int j = 0; j < 4; j++)
-    for (uint64_t v : {a[j], b[j], c[j], d[j]}) {
-      x = (x ^ v) * m[0], x ^= x >> 29;
-      y = (y ^ v) * m[1], y ^= y >> 31;
-    }
-  sums[0] = x, sums[1] = y;
-  return 0;
+  return (int64_t)known->finite;
 }
 
 // Non-zeros of every `every`-th row.
@@ -140,19 +166,19 @@ int64_t matrix_count(const float* x, L M, L K, int32_t* ends, L threads) {
   return ends[M];
 }
 
-// y = x W^T + bias over all elements
-void matrix_dense(const float* x, L M, const float* packed, L K, L N, const float* bias, float* y, L threads) {
+// y = x w + bias over all elements; w [K, N] is packed, or has rows w_row apart, N being whole vectors then.
+void matrix_dense(const float* x, L M, const float* w, L w_row, L K, L N, const float* bias, float* y, L threads) {
   const L size = 48, tasks = (M + size - 1) / size;
   // few rows: threads share the columns
   const L parts = tasks >= threads || N <= COLUMNS<float> ? 1 : std::min(threads, N / COLUMNS<float>);
-  const L columns = (N / parts + COLUMNS<float> - 1) / COLUMNS<float> * COLUMNS<float>;
+  const L panels = (N + COLUMNS<float> - 1) / COLUMNS<float>, columns = (panels + parts - 1) / parts * COLUMNS<float>;
 #pragma omp parallel for schedule(dynamic) collapse(2) num_threads(threads) if (threads > 1 && M * K * N > 500000)
   for (L task = 0; task < tasks; task++)
     for (L part = 0; part < parts; part++) {
       const L m = task * size, n = part * columns, rows = std::min(size, M - m), width = std::min(columns, N - n);
       if (width <= 0) continue;
-      const Rows<float> r{bias ? bias + n : nullptr, 0, nullptr, 0, y + m * N + n, N};
-      product(x + m * K, K, rows, packed + n * K, K, width, &r);
+      const View<float> view = w_row ? View<float>{w + n, w_row, COLUMNS<float>} : View<float>{w + n * K, 0, 0};
+      all(x + m * K, K, rows, view, K, width, Rows<float>{bias ? bias + n : nullptr, 0, nullptr, 0, y + m * N + n, N});
     }
 }
 
@@ -181,35 +207,53 @@ void matrix_listed(const int32_t* ends, const int32_t* places, const float* valu
   }
 }
 
-// How many rows of g a sum of dW runs over before it joins the others: from the shape alone.
-int64_t matrix_chunk(L N) { return std::max<L>(64, std::min<L>(1024, (512 << 10) / (4 * N))); }
+// How many rows a sum of dW runs over before it joins the others: long sums would err more than those of a BLAS.
+int64_t matrix_chunk() { return CHUNK; }
 
-// dW [N, K] = g^T x, from x or from lists (x null; column_ends [chunks, K + 1], rows and column_values [non-zeros] are
-// scratch); g is [M, N]: padded to whole vectors by the caller where N is not a multiple of them. total: [K, N] scratch.
-void matrix_weights(const float* x, const int32_t* ends, const int32_t* places, const float* values, L M, L K, L N,
-                    L g_row, const float* g, int32_t* column_ends, int32_t* rows, float* column_values, float* total,
-                    float* dw, L threads) {
-  const L size = matrix_chunk(N), chunks = (M + size - 1) / size, block = x ? 48 : std::max<L>(1, K / 32);
-  const L tasks = (K + block - 1) / block;
+// dW [N, K] = g^T x of g [M, N] and x [M, K].
+void matrix_weights(const float* x, const float* g, L M, L K, L N, float* dw, L threads) {
+  const L chunks = (M + CHUNK - 1) / CHUNK, high = 48, wide = 4 * COLUMNS<float>;
+  const L tall = (N + high - 1) / high, broad = (K + wide - 1) / wide, K16 = padded<float>(K);
+  // vectors read past the end of a row into the next one; the last rows are copied to where that is allowed
+  const L last = (chunks - 1) * CHUNK;
+  float* rest = K16 == K ? nullptr : (float*)std::aligned_alloc(64, sizeof(float) * (size_t)((M - last) * K16));
+  for (L m = last; rest && m < M; m++) std::memcpy(rest + (m - last) * K16, x + m * K, sizeof(float) * (size_t)K);
+#pragma omp parallel for schedule(dynamic) collapse(2) num_threads(threads) if (threads > 1 && M * K * N > 500000)
+  for (L i = 0; i < broad; i++)
+    for (L j = 0; j < tall; j++) {
+      const L k = i * wide, n = j * high;
+      float* to = dw + n * K + k;
+      for (L c = 0; c < chunks; c++) {
+        const L m = c * CHUNK, count = std::min(CHUNK, M - m);
+        const bool copied = rest && c == chunks - 1;
+        const View<float> b{copied ? rest + k : x + m * K + k, copied ? K16 : K, COLUMNS<float>};
+        dense(g + m * N + n, 1, N, std::min(high, N - n), b, count, std::min(wide, K - k),
+              Rows<float>{nullptr, 0, c ? to : nullptr, K, to, K});
+      }
+    }
+  std::free(rest);
+}
+
+// The same from the lists of x. g_row: N, or padded to whole vectors where N is not a multiple of them. Scratch:
+// column_ends [chunks, K + 1], rows and column_values [non-zeros], total [K, N].
+void matrix_weights_listed(const int32_t* ends, const int32_t* places, const float* values, L M, L K, L N, L g_row,
+                           const float* g, int32_t* column_ends, int32_t* rows, float* column_values, float* total,
+                           float* dw, L threads) {
+  const L chunks = (M + CHUNK - 1) / CHUNK, block = std::max<L>(1, K / 32), tasks = (K + block - 1) / block;
 #pragma omp parallel num_threads(threads) if (threads > 1 && M * N > 16384)
   {
-    if (!x) {
 #pragma omp for schedule(dynamic)
+    for (L c = 0; c < chunks; c++)
+      by_columns(ends, places, values, c * CHUNK, std::min(M, c * CHUNK + CHUNK), K, column_ends + c * (K + 1), rows,
+                 column_values);
+#pragma omp for schedule(dynamic)
+    for (L task = 0; task < tasks; task++) {
+      const L k = task * block, width = std::min(block, K - k);
+      float* to = total + k * N;
       for (L c = 0; c < chunks; c++)
-        by_columns(ends, places, values, c * size, std::min(M, c * size + size), K, column_ends + c * (K + 1), rows,
-                   column_values);
-    }
-    for (L c = 0; c < chunks; c++) {
-      const L m = c * size, count = std::min(size, M - m);
-      const View<float> b{g + m * g_row, g_row, COLUMNS<float>};
-#pragma omp for schedule(dynamic)
-      for (L task = 0; task < tasks; task++) {
-        const L k = task * block, width = std::min(block, K - k);
-        float* to = total + k * N;
-        const Rows<float> r{nullptr, 0, c ? to : nullptr, N, to, N};
-        if (x) dense(x + m * K + k, 1, K, width, b, count, N, r);
-        else wide<float, true>(column_ends + c * (K + 1) + k, rows, column_values, width, b, count, N, r);
-      }
+        wide<float, true>(column_ends + c * (K + 1) + k, rows, column_values, width,
+                          View<float>{g + c * CHUNK * g_row, g_row, COLUMNS<float>}, CHUNK, N,
+                          Rows<float>{nullptr, 0, c ? to : nullptr, N, to, N});
     }
 #pragma omp for schedule(static)
     for (L n0 = 0; n0 < N; n0 += 16)
