@@ -167,7 +167,7 @@ def report(times: dict[tuple, list[float]]) -> str:
     names = dict.fromkeys(key[0] for key in times)
     lines = ["| ms (of the first) | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     for place in dict.fromkeys(key[1:] for key in times):
-        medians = [statistics.median(times[name, *place]) for name in names]
+        medians = [statistics.median(times[(name, *place)]) for name in names]
         cells = [f"{m:.3g} ({m / medians[0]:.2f})" for m in medians]
         lines.append(f"| {place[0]}, {place[1]:.0%}: {place[2]} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

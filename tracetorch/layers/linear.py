@@ -19,9 +19,10 @@ class Linear(nn.Linear):
 
         y[n] = bias[n] + x[0] weight[n, 0] + x[1] weight[n, 1] + ...
 
-    In float32 on the CPU the sum runs in this order, one fused multiply-add after another, whether zeros are skipped or
-    not. So any batch, stepping or scanning, any number of threads and either path give the same bits. Everywhere else
-    (other dtypes and devices, autocast, `tt.backend("eager")`, `torch.func`, export, no C++ compiler) it is `nn.Linear`.
+    In float32 on the CPU the sum runs in this order, one fused multiply-add after another, whether zeros are skipped
+    or not. So any batch, stepping or scanning, any number of threads and either path give the same bits. Everywhere
+    else (other dtypes and devices, autocast, `tt.backend("eager")`, `torch.func`, export, no C++ compiler) it is
+    `nn.Linear`.
 
     Args:
         in_features, out_features, bias, device, dtype: as for `nn.Linear`.
@@ -34,6 +35,7 @@ class Linear(nn.Linear):
         RuntimeError: a second derivative is asked for.
     """
 
+    PATHS = matrix.PATHS
     _workspace: matrix.Workspace | None = None
     _why: str | None = None
     _path = "auto"
@@ -77,14 +79,17 @@ class Linear(nn.Linear):
         """How the last call ran: `path` ("dense", "sparse", "torch"), `density` of its input, `why`; None before."""
         if self._why is not None:
             return matrix.Seen("torch", None, self._why)
-        return self._workspace and self._workspace.seen
+        return None if self._workspace is None else self._workspace.seen
 
     def forward(self, input: Tensor) -> Tensor:
         """Return `input` [..., in_features] times the weight, plus the bias: [..., out_features]."""
         found = self._parameters       # where they are: through attributes they cost as much as the rest of the way
-        weight, bias = found.get("weight"), found.get("bias")
-        if weight is None or bias is None:
-            weight, bias = self.weight, self.bias
+        weight: Tensor = found.get("weight")    # type: ignore[assignment]
+        if weight is None:
+            weight = self.weight
+        bias = found.get("bias")
+        if bias is None and "bias" not in found:
+            bias = self.bias
         why = matrix.why_torch(input, weight, bias)
         if torch.compiler.is_compiling():
             return matrix.linear_in_graph(input, weight, bias, self._path) if why is None else F.linear(

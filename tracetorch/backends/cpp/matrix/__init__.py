@@ -79,8 +79,8 @@ def table(dtype: torch.dtype = torch.float32) -> int:
 class Packed:
     """A matrix W [N, K] as the library reads it: W^T [K, N]; with `transposed` W itself.
 
-    `update` reads all of W, and packs it again where it is not what it was. (PyTorch counts versions, but writes through
-    `.data`, `numpy()` or memory shared with others don't count.) Reading costs a tenth of packing.
+    `update` reads all of W, and packs it again where it is not what it was. (PyTorch counts versions, but writes
+    through `.data`, `numpy()` or memory shared with others don't count.) Reading costs a tenth of packing.
     """
 
     def __init__(self, transposed: bool = False) -> None:

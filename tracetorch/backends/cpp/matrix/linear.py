@@ -11,9 +11,9 @@ from torch.autograd import forward_ad
 from torch.overrides import _len_torch_function_stack
 from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
-from ... import choose
-from ... import differentiable as once
-from . import VECTOR, Lists, Packed, density, finite, product, product_skipping, product_unpacked, weight_gradient, why_not
+from ... import choose, differentiable
+from .. import matrix
+from . import Lists, Packed
 
 PATHS = ("auto", "dense", "sparse")
 TWICE = (
@@ -69,9 +69,13 @@ def why_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
         return "autocast chooses the dtype"
     if torch.compiler.is_exporting():
         return "an exported program holds no kernel of ours"
+    if not torch.compiler.is_compiling():
+        found = _why_watched() or _why_unreadable(x, weight, bias)
+        if found is not None:
+            return found
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         return "shapes do not fit"
-    return why_not() or (None if torch.compiler.is_compiling() else _why_watched() or _why_unreadable(x, weight, bias))
+    return matrix.why_not()
 
 
 def _why_watched() -> str | None:
@@ -110,7 +114,7 @@ def _rows(x: Tensor) -> Tensor:
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> tuple[Tensor, Lists | None]:
     rows, threads = _rows(x), torch.get_num_threads()
-    (M, K), N = rows.shape, weight.shape[0]
+    M, N = len(rows), len(weight)
     if not own.lock.acquire(blocking=False):
         own = Workspace()
         own.lock.acquire()
@@ -122,9 +126,9 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Wor
             packed = own.forward.update(weight.contiguous(), threads)
             bias = None if bias is None else bias.contiguous()
             if own.seen.path == "sparse" and packed.finite:
-                y, lists = product_skipping(rows, packed, N, bias, threads)
+                y, lists = matrix.product_skipping(rows, packed, N, bias, threads)
             else:
-                y = product(rows, packed, N, bias, threads)
+                y = matrix.product(rows, packed, N, bias, threads)
     finally:
         own.lock.release()
     return y if x.ndim == 2 else y.view(*x.shape[:-1], N), lists
@@ -136,7 +140,7 @@ def _chosen(path: str, x: Tensor, N: int) -> Seen:
         return Seen(path)
     if M == 1 or M * K * N < LEAST_WORK:
         return DENSE
-    found = density(x)
+    found = matrix.density(x)
     return Seen("sparse" if found <= (LIMIT if N >= FEW else LIMIT_OF_FEW) else "dense", found)
 
 
@@ -162,20 +166,20 @@ class Product(torch.autograd.Function):
         x = _rows(kept[0]) if len(kept) == 1 else Lists((ctx.shape.numel() // max(1, K), K), *kept) if kept else None
         grads = _backward(gy, x, weight, ctx.shape, ctx.needs_input_grad[:3], ctx.own)
         if torch.is_grad_enabled():
-            grads = once.Once.apply(TWICE, 3, *grads, *saved, gy)
+            grads = differentiable.Once.apply(TWICE, 3, *grads, *saved, gy)
         return *grads, None, None
 
 
 def _backward(gy: Tensor, x: Tensor | Lists | None, weight: Tensor, shape: torch.Size, needs: tuple[bool, ...],
               own: Workspace) -> tuple[Tensor | None, ...]:  # fmt: skip
-    g, threads, (N, K) = _rows(gy), torch.get_num_threads(), weight.shape
+    g, threads = _rows(gy), torch.get_num_threads()
     gx = gw = None
     if needs[0]:
         gx = _input_gradient(g, weight, own, threads).view(shape)
-    if needs[1]:
-        if isinstance(x, Lists) and not finite(g, threads):     # 0 * inf: as the dense product has it
+    if needs[1] and x is not None:
+        if isinstance(x, Lists) and not matrix.finite(g, threads):     # 0 * inf: as the dense product has it
             x = x.dense()
-        gw = weight_gradient(x, g, threads) if len(g) else torch.zeros_like(weight)
+        gw = matrix.weight_gradient(x, g, threads) if len(g) else torch.zeros_like(weight)
     return gx, gw, g.sum(0) if needs[2] else None
 
 
@@ -183,16 +187,16 @@ def _input_gradient(g: Tensor, weight: Tensor, own: Workspace, threads: int) -> 
     (M, N), K = g.shape, weight.shape[1]
     if M == 0 or N == 0 or K == 0:
         return g.new_zeros((M, K))
-    if M <= FEW_ROWS and K % VECTOR == 0:
-        return product_unpacked(g, weight.contiguous(), threads)
+    if M <= FEW_ROWS and K % matrix.VECTOR == 0:
+        return matrix.product_unpacked(g, weight.contiguous(), threads)
     if not own.lock.acquire(blocking=False):
         own = Workspace()
         own.lock.acquire()
     try:
         packed = own.backward.update(weight.contiguous(), threads)
         if packed.finite and _chosen("auto", g, K).path == "sparse":      # surrogates of bounded support
-            return product_skipping(g, packed, K, None, threads)[0]
-        return product(g, packed, K, None, threads)
+            return matrix.product_skipping(g, packed, K, None, threads)[0]
+        return matrix.product(g, packed, K, None, threads)
     finally:
         own.lock.release()
 
@@ -211,10 +215,10 @@ def _(x, weight, bias, path):
 @torch.library.custom_op("tracetorch::linear_backward", mutates_args=())
 def linear_backward(gy: Tensor, x: Tensor, weight: Tensor, path: str, needs: list[bool]) -> list[Tensor]:
     """Return the gradients that are needed, of x, weight and bias."""
-    rows: Tensor | Lists = _rows(x)
-    if needs[1] and len(rows) >= LISTED_ROWS and _chosen(path, rows, weight.shape[0]).path == "sparse":
-        rows = Lists.of(rows, torch.get_num_threads())
-    return [g for g in _backward(gy, rows, weight, x.shape, tuple(needs), Workspace()) if g is not None]
+    rows = _rows(x)
+    listed = needs[1] and len(rows) >= LISTED_ROWS and _chosen(path, rows, weight.shape[0]).path == "sparse"
+    found = Lists.of(rows, torch.get_num_threads()) if listed else rows
+    return [g for g in _backward(gy, found, weight, x.shape, tuple(needs), Workspace()) if g is not None]
 
 
 @linear_backward.register_fake

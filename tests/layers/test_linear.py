@@ -1,0 +1,521 @@
+"""tt.Linear: nn.Linear in everything but the order of sums, the same bits on every path, never a stale weight."""
+
+import copy
+import pickle
+import threading
+import warnings
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import prune
+
+import tracetorch as tt
+from tests.support.messages import fails
+from tracetorch.backends.cpp import matrix
+from tracetorch.demo import digits
+
+pytestmark = pytest.mark.skipif(matrix.why_not() is not None, reason=str(matrix.why_not()))
+
+
+def spikes(*shape, rate=0.1, seed=0):
+    torch.manual_seed(seed)
+    return (torch.rand(*shape) < rate).float()
+
+
+def pair(K=70, N=33, bias=True, **options):
+    """An nn.Linear, and a tt.Linear with the same weights."""
+    torch.manual_seed(1)
+    theirs = nn.Linear(K, N, bias)
+    ours = tt.Linear(K, N, bias, **options)
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+def run(linear, x):
+    """Output and gradients."""
+    x = x.clone().requires_grad_()
+    linear.zero_grad()
+    y = linear(x)
+    (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+    return [y.detach(), x.grad, *(p.grad for _, p in sorted(linear.named_parameters()))]
+
+
+def close(a, b, tolerance=1e-4):
+    for p, q in zip(a, b, strict=True):
+        torch.testing.assert_close(p, q, rtol=tolerance, atol=tolerance)
+
+
+def equal(a, b):
+    return all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+# -- what nn.Linear is -----------------------------------------------------------------
+
+
+def test_is_an_nn_linear():
+    torch.manual_seed(3)
+    theirs = nn.Linear(5, 4)
+    torch.manual_seed(3)
+    ours = tt.Linear(5, 4)
+    assert isinstance(ours, nn.Linear) and repr(ours) == repr(theirs)
+    assert equal(ours.parameters(), theirs.parameters())
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert tt.Linear(5, 4, False, "meta", torch.float64).weight.is_meta
+    assert repr(tt.Linear(5, 4, path="sparse")) == "Linear(in_features=5, out_features=4, bias=True, path='sparse')"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("path", ["auto", "dense", "sparse"])
+@pytest.mark.parametrize("shape", [(), (6,), (300,), (5, 7), (2, 3, 4)], ids=str)
+def test_numbers_of_nn_linear(shape, path, bias):
+    theirs, ours = pair(bias=bias, path=path)
+    x = spikes(*shape, 70, rate=0.3)
+    close(run(ours, x), run(theirs, x))
+
+
+def test_gradients_against_float64():
+    theirs, ours = pair(40, 20)
+    x = torch.randn(300, 40) * spikes(300, 40)
+    exact = run(copy.deepcopy(theirs).double(), x.double())
+    for path in ("dense", "sparse"):
+        ours.path = path
+        close([t.double() for t in run(ours, x)], exact, 2e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 70), (4, 0, 70)], ids=str)
+def test_empty_batch(shape):
+    theirs, ours = pair()
+    assert equal(run(ours, torch.empty(shape)), run(theirs, torch.empty(shape)))
+
+
+def test_no_inputs():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours = tt.Linear(0, 3)
+    assert torch.equal(ours(torch.empty(2, 0)), ours.bias.expand(2, 3))
+
+
+def test_input_of_wrong_size_is_refused_as_by_nn_linear():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        pair()[1](torch.ones(3, 71))
+
+
+def test_views_and_strides():
+    theirs, ours = pair()
+    x = torch.randn(70, 12, 5)
+    for view in (x.movedim(0, -1), x.movedim(0, -1)[::2], torch.randn(5, 1, 70).expand(5, 4, 70)):
+        close(run(ours, view), run(theirs, view))
+    ours.weight = nn.Parameter(torch.randn(70, 33).T)
+    y = ours(torch.ones(2, 70)).detach()
+    close([y], [(ours.weight.sum(1) + ours.bias).detach().expand(2, 33)])
+
+
+def test_only_what_is_wanted_gets_a_gradient():
+    _, ours = pair()
+    ours.weight.requires_grad_(False)
+    y = ours(spikes(300, 70))
+    y.sum().backward()
+    assert ours.weight.grad is None and torch.equal(ours.bias.grad, torch.full((33,), 300.0))
+    ours.requires_grad_(False)
+    assert not ours(spikes(3, 70)).requires_grad
+
+
+def test_hooks_copies_pruning_and_parametrisation():
+    theirs, ours = pair()
+    x, seen = spikes(9, 70), []
+    ours.register_forward_hook(lambda module, args, y: seen.append(y))
+    ours(x)
+    for other in (copy.deepcopy(ours), copy.copy(ours), pickle.loads(pickle.dumps(pair()[1]))):
+        assert type(other) is tt.Linear and torch.equal(other(x), seen[0])
+    for linear in (theirs, ours):
+        prune.l1_unstructured(linear, "weight", 0.5)
+        nn.utils.parametrizations.weight_norm(linear, "bias", dim=None)
+    close([ours(x)], [theirs(x)])
+    assert (ours.weight == 0).float().mean() > 0.49
+
+
+def test_a_copy_does_not_carry_the_workspace():
+    _, ours = pair(256, 256)
+    small = len(pickle.dumps(ours))
+    ours(spikes(9, 256))
+    assert ours._workspace is not None
+    assert len(pickle.dumps(ours)) == small
+    assert copy.deepcopy(ours)._workspace is None
+    assert ours.double()._workspace is None
+
+
+def test_workspace_is_bounded():
+    """W packed for the product, and for the gradient of the input: nothing that grows with the batch."""
+    _, ours = pair(64, 48)
+    for rows in (1, 100, 1000):
+        run(ours, spikes(rows, 64))
+    buffers = [ours._workspace.forward._buffer, ours._workspace.backward._buffer]
+    assert [b.numel() for b in buffers] == [64 * 48 + 16] * 2
+
+
+# -- taking over -----------------------------------------------------------------------
+
+
+def test_of_takes_over_in_place():
+    linear = nn.Linear(70, 33).eval()
+    linear.register_forward_hook(lambda module, args, y: y + 1)
+    weight, y = linear.weight, linear(spikes(4, 70))
+    assert tt.Linear.of(linear) is linear and type(linear) is tt.Linear and linear.weight is weight
+    assert not linear.training
+    close([linear(spikes(4, 70))], [y])
+
+
+def test_of_takes_over_a_model():
+    class Own(nn.Linear):
+        pass
+    shared = nn.Linear(5, 5)
+    model = nn.Sequential(shared, tt.snn.LIB(5), nn.Sequential(shared, Own(5, 5)), nn.MultiheadAttention(5, 1))
+    names, parameters = list(model.state_dict()), list(model.parameters())
+    assert tt.Linear.of(model) is model
+    assert type(model[0]) is type(model[2][0]) is tt.Linear and model[0] is model[2][0]
+    assert type(model[2][1]) is Own and type(model[3].out_proj) is not tt.Linear
+    assert list(model.state_dict()) == names
+    assert all(p is q for p, q in zip(model.parameters(), parameters, strict=True))
+
+
+def test_errors():
+    with fails(TypeError, "tt.Linear.of takes an nn.Linear or a module that holds some", "list"):
+        tt.Linear.of([nn.Linear(2, 2)])
+    for call in (lambda: tt.Linear(2, 2, path="torch"), lambda: setattr(tt.Linear(2, 2), "path", "torch")):
+        with fails(ValueError, "tt.Linear: path='torch'", "'auto', 'dense', 'sparse'"):
+            call()
+
+
+# -- one definition --------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 90), st.integers(1, 150),
+       st.sampled_from([0.02, 0.2, 1.0]), st.integers(1, 3), st.integers(0, 99))
+def test_same_bits_on_every_way(T, B, K, N, rate, threads, seed):
+    _, ours = pair(K, N)
+    x = torch.randn(T, B, K) * spikes(T, B, K, rate=rate, seed=seed)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        results = []
+        for path in tt.Linear.PATHS:
+            ours.path = path
+            results.append(run(ours, x))
+    finally:
+        torch.set_num_threads(before)
+    assert equal(results[0], results[1]) and equal(results[0], results[2])
+    with torch.no_grad():
+        assert torch.equal(torch.stack([ours(step) for step in x]), results[0][0])
+        assert torch.equal(torch.stack([ours(one) for one in x[0]]), results[0][0][0])
+
+
+def test_path_is_chosen_by_density():
+    _, ours = pair(256, 128)
+    assert ours.seen is None
+    ours(spikes(1000, 256, rate=0.03))
+    assert ours.seen.path == "sparse" and ours.seen.density == pytest.approx(0.03, abs=0.01)
+    assert str(ours.seen).startswith("sparse, 3.") or str(ours.seen).startswith("sparse, 2.")
+    ours(spikes(1000, 256, rate=0.7))
+    assert ours.seen.path == "dense" and ours.seen.density == pytest.approx(0.7, abs=0.05)
+    ours(spikes(1, 256))
+    assert str(ours.seen) == "dense"
+
+
+def test_lists_are_kept_where_they_are_smaller():
+    _, ours = pair(256, 128)
+    for rate, most in ((0.03, 0.1), (0.7, 1.01)):
+        x, kept = spikes(1000, 256, rate=rate), []
+
+        def pack(t, kept=kept):
+            kept.append(t.numel() * t.element_size())
+            return t
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            ours(x)
+        assert sum(kept) - ours.weight.nbytes < most * x.nbytes
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_demo_learns_the_same_bits_dense_and_sparse(threads):
+    """The demo's network, trained through surrogates of unbounded and gradients of any density."""
+    torch.manual_seed(0)
+    images, labels, network = torch.rand(64, 8, 8), torch.randint(10, (64,)), tt.Linear.of(digits.network())
+    start, ends = copy.deepcopy(network.state_dict()), []
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        for path in ("dense", "sparse"):
+            network.load_state_dict(start)
+            for i in (0, 2, 4):
+                network[i].path = path
+            optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+            for _ in range(4):
+                digits.learn(network, optimiser, images, labels)
+            ends.append(copy.deepcopy(network.state_dict()))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(ends[0][n], ends[1][n]) for n in start)
+    assert not torch.equal(ends[0]["0.weight"], start["0.weight"])
+
+
+def test_scan_of_a_model_equals_stepping_it():
+    torch.manual_seed(0)
+    hard = tt.functional.heavi_erfc(1.0)
+    neuron = tt.snn.LIB(64, threshold=0.2, spike_fn=hard)
+    model = tt.Linear.of(nn.Sequential(nn.Linear(70, 64), neuron, nn.Linear(64, 9)))
+    x = spikes(30, 8, 70)
+    with torch.no_grad():
+        scanned = tt.scan(model, x)
+        tt.zero_states(model)
+        assert torch.equal(scanned, torch.stack([model(step) for step in x]))
+        tt.zero_states(model)
+        assert torch.equal(scanned[:, 3:4], tt.scan(model, x[:, 3:4]))
+
+
+# -- never stale -----------------------------------------------------------------------
+
+
+def through_data(linear):
+    linear.weight.data.mul_(2)
+
+
+def through_numpy(linear):
+    linear.weight.detach().numpy()[0, 0] += 1
+
+
+def optimiser_step(linear):
+    linear.weight.grad = torch.ones_like(linear.weight)
+    torch.optim.SGD([linear.weight], 0.1).step()
+
+
+def fused_step(linear):
+    linear.weight.grad = torch.ones_like(linear.weight)
+    torch.optim.AdamW([linear.weight], 0.1, fused=True).step()
+
+
+def loading(linear):
+    linear.load_state_dict(nn.Linear(70, 33).state_dict())
+
+
+def assigning(linear):
+    linear.load_state_dict(nn.Linear(70, 33).state_dict(), assign=True)
+
+
+def copying(linear):
+    with torch.no_grad():
+        linear.weight.copy_(torch.randn(33, 70))
+
+
+def setting_data(linear):
+    linear.weight.data = torch.randn(33, 70)
+
+
+def shared_storage(linear):
+    torch.tensor([], dtype=torch.float32).set_(linear.weight.untyped_storage(), 0, (33 * 70,))[-1] += 1
+
+
+def moving_average(linear):
+    average = torch.optim.swa_utils.AveragedModel(linear, avg_fn=lambda a, b, n: a + b)
+    average.update_parameters(linear)
+    average.update_parameters(linear)
+    linear.weight.data.copy_(average.module.weight.data)
+
+
+def new_parameter(linear):
+    del linear.weight
+    linear.weight = nn.Parameter(torch.randn(33, 70))
+
+
+CHANGES = (through_data, through_numpy, optimiser_step, fused_step, loading, assigning, copying, setting_data,
+           shared_storage, moving_average, new_parameter)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("rows", [2, 300])
+def test_never_stale(change, rows):
+    _, ours = pair()
+    x = spikes(rows, 70, rate=1.0)
+    for _ in range(3):
+        before = run(ours, x)
+    change(ours)
+    fresh = tt.Linear(70, 33)
+    fresh.load_state_dict(ours.state_dict())
+    after = run(ours, x)
+    assert equal(after, run(fresh, x))
+    assert not torch.equal(after[0], before[0]) and not torch.equal(after[1], before[1])
+
+
+def test_backward_refuses_a_weight_that_changed_since_forward():
+    _, ours = pair()
+    y = ours(spikes(3, 70).requires_grad_())
+    with torch.no_grad():
+        ours.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_two_modules_and_two_threads_share_a_weight():
+    _, one = pair(200, 200)
+    other = tt.Linear(200, 200)
+    other.weight, other.bias = one.weight, one.bias
+    x = spikes(500, 200)
+    expected = one(x).detach()
+    assert torch.equal(other(x), expected)
+    bad = []
+
+    def work(linear):
+        for _ in range(30):
+            with torch.no_grad():
+                if not torch.equal(linear(x), expected):
+                    bad.append(linear)
+    workers = [threading.Thread(target=work, args=(linear,)) for linear in (one, one, other)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not bad
+
+
+# -- inf and NaN -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize("where", ["weight", "input", "gradient"])
+def test_not_finite_as_dense(where, value):
+    theirs, ours = pair(path="sparse")
+    x, g = spikes(300, 70), torch.ones(300, 33)
+    with torch.no_grad():
+        {"weight": ours.weight, "input": x, "gradient": g}[where][3, 5] = value
+        theirs.load_state_dict(ours.state_dict())
+    found = []
+    for linear in (ours, theirs):
+        x = x.detach().requires_grad_()
+        y = linear(x)
+        found.append((y, *torch.autograd.grad(y, (x, linear.weight, linear.bias), g)))
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a.isfinite(), b.isfinite()) and torch.equal(a.isnan(), b.isnan())
+
+
+# -- nn.Linear's way -------------------------------------------------------------------
+
+
+WAYS = {
+    "float64": (lambda m, x: m.double()(x.double()), "torch.float64"),
+    "bfloat16": (lambda m, x: m.bfloat16()(x.bfloat16()), "torch.bfloat16"),
+    "meta": (lambda m, x: m.to("meta")(x.to("meta")), "the matrix library runs on the CPU"),
+    "vmap": (lambda m, x: torch.func.vmap(m)(x), "torch.func"),
+    "grad": (lambda m, x: torch.func.grad(lambda x: m(x).sum())(x), "torch.func"),
+    "jvp": (lambda m, x: torch.func.jvp(m, (x,), (x,)), "torch.func"),
+    "traced": (lambda m, x: torch.jit.trace(m, x, check_trace=False)(x), "watches operators"),
+    "sparse tensor": (lambda m, x: m(x.to_sparse_csr()), "sparse_csr"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning", "ignore:Sparse CSR:UserWarning")
+@pytest.mark.parametrize("name", WAYS)
+def test_elsewhere_nn_linear(name):
+    call, why = WAYS[name]
+    theirs, ours = pair()
+    x = spikes(6, 70)
+    expected, found = call(theirs, x), call(ours, x)
+    for a, b in zip(*((t if isinstance(t, tuple) else (t,)) for t in (expected, found)), strict=True):
+        assert a.dtype == b.dtype and (a.is_meta or torch.equal(a, b))
+    assert ours.seen.path == "torch" and why in ours.seen.why and why in str(ours.seen)
+
+
+def test_eager_backend_is_nn_linear_and_differentiates_twice():
+    theirs, ours = pair()
+    x = torch.randn(6, 70, requires_grad=True)
+    with tt.backend("eager"):
+        assert torch.equal(ours(x), theirs(x))
+        assert ours.seen.why == 'tt.backend("eager") is on'
+        (g,) = torch.autograd.grad(ours(x).sin().sum(), x, create_graph=True)
+        g.square().sum().backward()
+    assert x.grad.abs().sum() > 0
+    (g,) = torch.autograd.grad(ours(x).sin().sum(), x, create_graph=True)
+    with fails(RuntimeError, "tt.Linear can be differentiated once", 'tt.backend("eager")'):
+        g.sum().backward()
+
+
+def test_autocast_is_nn_linear():
+    theirs, ours = pair()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = ours(spikes(6, 70))
+        assert torch.equal(y, theirs(spikes(6, 70))) and y.dtype is torch.bfloat16
+    assert ours.seen.why == "autocast chooses the dtype"
+
+
+def test_without_a_library_nn_linear(monkeypatch):
+    monkeypatch.setattr(matrix, "_why_not", lambda: "there is no C++ compiler")
+    theirs, ours = pair(path="sparse")
+    assert equal(run(ours, spikes(6, 70)), run(theirs, spikes(6, 70)))
+    assert str(ours.seen) == "torch: there is no C++ compiler"
+
+
+def test_fake_tensors_and_counted_operators():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    theirs, ours = pair()
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+        assert ours(torch.ones(4, 70)).shape == (4, 33)
+    counts = []
+    for linear in (theirs, ours):
+        with FlopCounterMode(display=False) as counter:
+            linear(spikes(6, 70))
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+
+
+# -- graphs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["dense", "sparse"])
+def test_compiled_whole_with_the_same_bits(path):
+    _, ours = pair(path=path)
+    x = spikes(300, 70)
+    compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
+    assert equal(run(compiled, x), run(ours, x))
+    with torch.no_grad():
+        assert torch.equal(compiled(x), ours(x))
+
+
+def test_operators_are_sound():
+    _, ours = pair()
+    x = spikes(6, 70).requires_grad_()
+    arguments = (x, ours.weight, ours.bias, "sparse")
+    torch.library.opcheck(torch.ops.tracetorch.linear, arguments)
+    torch.library.opcheck(torch.ops.tracetorch.linear, (*arguments[:2], None, "auto"))
+
+
+def test_exported_as_nn_linear():
+    _, ours = pair()
+    graph = torch.export.export(ours, (spikes(6, 70),)).graph
+    assert any("aten.linear" in str(node.target) for node in graph.nodes)
+    assert not any("tracetorch" in str(node.target) for node in graph.nodes)
+
+
+def test_recomputed_in_backward():
+    _, ours = pair(path="sparse")
+    x = spikes(300, 70)
+    expected = run(ours, x)
+    inner = nn.Sequential(ours)
+
+    class Recomputed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return torch.utils.checkpoint.checkpoint(self.inner, x, use_reentrant=False)
+    assert equal(run(Recomputed(), x), expected)
+
+
+def test_inference_mode():
+    _, ours = pair()
+    with torch.inference_mode():
+        first = ours(spikes(6, 70))
+        assert torch.equal(first, copy.deepcopy(ours)(spikes(6, 70)))
+    assert torch.equal(first, ours(spikes(6, 70)))
