@@ -51,6 +51,20 @@ def test_module_with_layers_of_all_kinds():
     assert "operators per step: 8 forward, 19 backward" in text and fused.source in text
 
 
+def test_linears_tell_how_their_last_call_ran():
+    model = nn.Sequential(tt.Linear(200, 128), tt.snn.LIB(128), tt.Linear(128, 3))
+    explanation = explain(model)
+    assert [repr(e) for e in explanation.linears] == [f"{i}: Linear has not been called yet" for i in (0, 2)]
+    model[0](torch.eye(200).repeat(5, 1))
+    model[2].double()(torch.ones(2, 128).double())
+    first, last = explain(model).linears
+    assert (first.path, first.ran, last.ran) == ("0", "sparse", "torch")
+    assert repr(first) == "0: Linear ran sparse, 0.5% of its input was not zero"
+    assert repr(last).startswith("2: Linear ran as nn.Linear: input torch.float64")
+    assert "0: Linear ran sparse" in repr(explain(model)) and "<p>0: Linear ran sparse" in explain(model)._repr_html_()
+    assert repr(explain(tt.Linear(2, 2))) == "Linear has not been called yet"
+
+
 def test_table_for_a_notebook():
     html = explain(nn.Sequential(tt.snn.LIB(3), tt.snn.LIB(3, spike_fn=unfusable)))._repr_html_()
     assert html.startswith("<table>") and html.count("<tr>") == 3

@@ -13,6 +13,7 @@ from . import backends
 from .fusion.cache import traced
 from .fusion.capture import CannotTrace
 from .layers.layer import Layer
+from .layers.linear import Linear
 from .layers.model import named_layers
 
 if TYPE_CHECKING:
@@ -64,20 +65,49 @@ class LayerExplanation:
 
 
 @dataclass(frozen=True)
+class LinearExplanation:
+    """How the last call of one `tt.Linear` ran.
+
+    Attributes:
+        path: where it is in the module, "" for the module itself.
+        ran: "dense" or "sparse" (zeros were skipped), "torch" (as `nn.Linear`), "" where there was no call yet.
+        density: the fraction of its input that was not zero, of a sample; None where it was not looked at.
+        why: for "torch" the reason.
+    """
+
+    path: str
+    ran: str
+    density: float | None
+    why: str | None
+
+    def __repr__(self) -> str:
+        head = f"{self.path + ': ' if self.path else ''}Linear"
+        if not self.ran:
+            return f"{head} has not been called yet"
+        if self.ran == "torch":
+            return f"{head} ran as nn.Linear: {self.why}"
+        seen = "" if self.density is None else f", {self.density:.1%} of its input was not zero"
+        return f"{head} ran {self.ran}{seen}"
+
+
+@dataclass(frozen=True)
 class Explanation:
     """How the layers of a module would be scanned; prints as text, and as a table in a notebook."""
 
     layers: tuple[LayerExplanation, ...]
+    linears: tuple[LinearExplanation, ...] = ()
 
     def __repr__(self) -> str:
-        return "\n\n".join(map(repr, self.layers)) or "no tracetorch layers"
+        linears = "\n".join(map(repr, self.linears))
+        return "\n\n".join([*map(repr, self.layers), *([linears] if linears else [])]) or "no tracetorch layers"
 
     def _repr_html_(self) -> str:
         head = "".join(
             f"<th>{title}</th>"
             for title in ("layer", "backend", "why not another", "operators", "kept for backward", "code")
         )
-        return f"<table><tr>{head}</tr>{''.join(map(_row, self.layers))}</table>"
+        linears = "".join(f"<p>{html.escape(repr(linear))}</p>" for linear in self.linears)
+        return f"<table><tr>{head}</tr>{''.join(map(_row, self.layers))}</table>{linears}"
 
 
 def explain(module: nn.Module, x: Tensor | None = None) -> Explanation:
@@ -88,7 +118,8 @@ def explain(module: nn.Module, x: Tensor | None = None) -> Explanation:
         x: an input of a layer, for its dtype; float32 unless given.
 
     Returns:
-        An object that prints as text and shows as a table in a notebook; `.layers` holds a LayerExplanation each.
+        An object that prints as text and shows as a table in a notebook; `.layers` holds a LayerExplanation each, and
+        `.linears` says of every `tt.Linear` how its last call ran.
 
     Raises:
         TypeError: no module, or `x` is no tensor.
@@ -96,7 +127,14 @@ def explain(module: nn.Module, x: Tensor | None = None) -> Explanation:
     if x is not None and not isinstance(x, Tensor):
         raise TypeError(f"tt.explain: the input must be a tensor, got {type(x).__name__}")
     dtype = torch.float32 if x is None else x.dtype
-    return Explanation(tuple(_explain(path, layer, dtype) for path, layer in named_layers(module)))
+    layers = tuple(_explain(path, layer, dtype) for path, layer in named_layers(module))
+    linears = tuple(_linear(path, m) for path, m in module.named_modules() if isinstance(m, Linear))
+    return Explanation(layers, linears)
+
+
+def _linear(path: str, linear: Linear) -> LinearExplanation:
+    seen = linear.seen
+    return LinearExplanation(path, "", None, None) if seen is None else LinearExplanation(path, *seen)
 
 
 def _explain(path: str, layer: Layer, dtype: torch.dtype) -> LayerExplanation:

@@ -99,11 +99,11 @@ def network() -> nn.Sequential:
     decays = torch.linspace(0.3, 0.95, HIDDEN)
     spikes = tt.functional.round_ste()
     return nn.Sequential(
-        nn.Linear(8, HIDDEN),
+        tt.Linear(8, HIDDEN),
         tt.snn.LIB(HIDDEN, beta=decays, threshold=0.5, quant_fn=spikes),
-        nn.Linear(HIDDEN, HIDDEN),
+        tt.Linear(HIDDEN, HIDDEN),
         AccommodatingSLIB(HIDDEN, alpha=decays, beta=decays.flip(0), threshold=0.5, quant_fn=spikes),
-        nn.Linear(HIDDEN, 10),
+        tt.Linear(HIDDEN, 10),
         tt.snn.LI(10),
     )
 
