@@ -27,6 +27,7 @@ SIGNATURES = {
     "sample": [ADDRESS, *[NUMBER] * 3],
     "finite": [ADDRESS, NUMBER, NUMBER],
     "count": [ADDRESS, NUMBER, NUMBER, ADDRESS, NUMBER],
+    "refreshed": [ADDRESS, NUMBER, ADDRESS, NUMBER, NUMBER, *[ADDRESS] * 4, NUMBER],
     "list": [ADDRESS, NUMBER, NUMBER, *[ADDRESS] * 3, NUMBER],
     "dense": [ADDRESS, NUMBER, ADDRESS, *[NUMBER] * 3, ADDRESS, ADDRESS, NUMBER],
     "listed": [*[ADDRESS] * 3, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
@@ -92,18 +93,33 @@ class Packed:
         self._known = (ctypes.c_uint64 * 3)()
         self._known_address = ctypes.addressof(self._known)
 
+    def _make_room(self, shape: tuple[int, ...]) -> None:
+        self._shape, self._known[0] = shape, 0
+        K, N = shape if self.transposed else shape[::-1]
+        self._buffer = torch.empty(library().matrix_packed_size(K, N) + VECTOR)
+        self.address = (self._buffer.data_ptr() + 63) // 64 * 64
+
     def update(self, weight: Tensor, threads: int) -> Packed:
         """Hold `weight`: float32, contiguous, on the CPU."""
         N, K = shape = weight.shape
         if shape != self._shape:
-            self._shape, self._known[0] = shape, 0
-            size = library().matrix_packed_size(*((N, K) if self.transposed else (K, N)))
-            self._buffer = torch.empty(size + VECTOR)
-            self.address = (self._buffer.data_ptr() + 63) // 64 * 64
+            self._make_room(shape)
         self.finite = library().matrix_refresh(
             weight.data_ptr(), K, N, self.transposed, self.address, self._known_address, threads
         ) == 1
         return self
+
+    def times(self, x: Tensor, weight: Tensor, bias: Tensor | None, threads: int) -> Tensor:
+        """Return x [M, K] times W^T, plus bias; `update` and `product` in one call."""
+        N, K = shape = weight.shape
+        if shape != self._shape:
+            self._make_room(shape)
+        y = torch.empty((x.shape[0], N))
+        library().matrix_refreshed(
+            x.data_ptr(), x.shape[0], weight.data_ptr(), K, N, self.address, self._known_address,
+            None if bias is None else bias.data_ptr(), y.data_ptr(), threads,
+        )
+        return y
 
 
 class Lists(NamedTuple):

@@ -70,27 +70,16 @@ def why_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
     if torch.compiler.is_exporting():
         return "an exported program holds no kernel of ours"
     if not torch.compiler.is_compiling():
-        found = _why_watched() or _why_unreadable(x, weight, bias)
-        if found is not None:
-            return found
+        if (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+                or _len_torch_dispatch_stack() or _len_torch_function_stack()
+                or torch._C._get_tracing_state() is not None):
+            return "vmap, torch.func, forward mode or a mode that watches operators is on"
+        for t in (x, weight, bias):
+            if t is not None and (type(t) not in PLAIN or t.layout is not torch.strided or t.is_neg()):
+                return f"a {type(t).__name__} ({t.layout}) is not read by the matrix library"
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         return "shapes do not fit"
     return matrix.why_not()
-
-
-def _why_watched() -> str | None:
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return "vmap, forward mode or torch.func is on"
-    if _len_torch_dispatch_stack() or _len_torch_function_stack() or torch._C._get_tracing_state() is not None:
-        return "a mode that watches operators is on"
-    return None
-
-
-def _why_unreadable(*tensors: Tensor | None) -> str | None:
-    for t in tensors:
-        if t is not None and (type(t) not in PLAIN or t.layout is not torch.strided or t.is_neg()):
-            return f"a {type(t).__name__} ({t.layout}) is not read by the matrix library"
-    return None
 
 
 PLAIN = (Tensor, torch.nn.Parameter)
@@ -114,7 +103,7 @@ def _rows(x: Tensor) -> Tensor:
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> tuple[Tensor, Lists | None]:
     rows, threads = _rows(x), torch.get_num_threads()
-    M, N = len(rows), len(weight)
+    M, N = rows.shape[0], weight.shape[0]
     if not own.lock.acquire(blocking=False):
         own = Workspace()
         own.lock.acquire()
@@ -123,12 +112,11 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Wor
         if M == 0 or N == 0:
             y = rows.new_empty((M, N))
         else:
-            packed = own.forward.update(weight.contiguous(), threads)
-            bias = None if bias is None else bias.contiguous()
-            if own.seen.path == "sparse" and packed.finite:
-                y, lists = matrix.product_skipping(rows, packed, N, bias, threads)
+            weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
+            if own.seen.path == "sparse" and own.forward.update(weight, threads).finite:
+                y, lists = matrix.product_skipping(rows, own.forward, N, bias, threads)
             else:
-                y = matrix.product(rows, packed, N, bias, threads)
+                y = own.forward.times(rows, weight, bias, threads)
     finally:
         own.lock.release()
     return y if x.ndim == 2 else y.view(*x.shape[:-1], N), lists
