@@ -379,6 +379,21 @@ def test_two_modules_and_two_threads_share_a_weight():
     assert not bad
 
 
+def test_a_workspace_in_use_is_left_alone():
+    """Another thread may be reading the packed weight."""
+    _, ours = pair()
+    x = spikes(4, 70)
+    run(ours, x)
+    packed = [ours._workspace.forward._buffer, ours._workspace.backward._buffer]
+    before = [p.clone() for p in packed]
+    with ours._workspace.lock:
+        ours.weight.data.mul_(2)
+        fresh = tt.Linear(70, 33)
+        fresh.load_state_dict(ours.state_dict())
+        assert equal(run(ours, x), run(fresh, x))
+    assert equal(packed, before)
+
+
 # -- inf and NaN -----------------------------------------------------------------------
 
 
@@ -397,6 +412,16 @@ def test_not_finite_as_dense(where, value):
         found.append((y, *torch.autograd.grad(y, (x, linear.weight, linear.bias), g)))
     for a, b in zip(*found, strict=True):
         assert torch.equal(a.isfinite(), b.isfinite()) and torch.equal(a.isnan(), b.isnan())
+
+
+def test_not_finite_weight_and_sparse_gradient():
+    theirs, ours = pair()
+    with torch.no_grad():
+        ours.weight[3, 5] = torch.inf
+        theirs.load_state_dict(ours.state_dict())
+    x, g = torch.randn(700, 70, requires_grad=True), torch.randn(700, 33) * spikes(700, 33)
+    (found,), (expected,) = (torch.autograd.grad(linear(x), x, g) for linear in (ours, theirs))
+    assert torch.equal(found.isnan(), expected.isnan()) and found.isnan().any()
 
 
 # -- nn.Linear's way -------------------------------------------------------------------

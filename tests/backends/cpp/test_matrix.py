@@ -65,6 +65,15 @@ def test_every_way_gives_the_same_bits(shape, density, threads, seed, bias):
     assert torch.allclose(y, torch.nn.functional.linear(x, w, b), atol=1e-4)
 
 
+def test_zeros_have_no_sign():
+    """A sum that underflows to -0 would become +0 by adding 0 * 1, and stay -0 where that is skipped."""
+    x, w = torch.tensor([[1e-30, 0.0], [0.0, 0.0]]), torch.tensor([[-1e-30, 1.0]])
+    packed = Packed().update(w, 1)
+    for bias in (None, torch.tensor([-0.0])):
+        assert same(matrix.product(x, packed, 1, bias, 1), torch.zeros(2, 1))
+        assert same(matrix.product_skipping(x, packed, 1, bias, 1)[0], torch.zeros(2, 1))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.tuples(st.integers(1, 500), st.integers(1, 70), st.integers(1, 90)), densities, threads, st.integers(0, 99))
 def test_weight_gradient_is_the_same_from_lists(shape, density, threads, seed):
@@ -191,9 +200,10 @@ extern "C" void twice(const void* m, const double* a, const double* w, const dou
 """
 
 
+@pytest.mark.parametrize("K", [50, 1100])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_generated_code_calls_the_table(dtype):
-    (x, w, start, add), rows, K, N = numbers(9, 50, 37, 0.3), 9, 50, 37
+def test_generated_code_calls_the_table(dtype, K):
+    (x, w, start, add), rows, N = numbers(9, K, 37, 0.3), 9, 37
     x, w, start, add = (t.to(dtype) for t in (x, w, start, add))
     out, places = torch.full((2 * rows * N + 1,), torch.nan, dtype=dtype), torch.empty(K, dtype=torch.int32)
     buffer, values = torch.empty(48 * K + 16, dtype=dtype), torch.empty(K, dtype=dtype)
@@ -208,7 +218,7 @@ def test_generated_code_calls_the_table(dtype):
     if dtype is torch.float32:
         assert same(dense, by_hand(x, w, start) + add)
     else:
-        assert torch.allclose(dense, x @ w.T + start + add, rtol=1e-13, atol=1e-13)
+        assert torch.allclose(dense, x @ w.T + start + add, rtol=1e-12, atol=1e-12)
 
 
 def test_no_library_without_a_compiler(monkeypatch):
