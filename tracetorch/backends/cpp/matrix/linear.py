@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.overrides import _len_torch_function_stack
-from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
 from ... import choose, differentiable
 from .. import matrix
@@ -71,7 +69,7 @@ def why_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
         return "an exported program holds no kernel of ours"
     if not torch.compiler.is_compiling():
         if (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-                or _len_torch_dispatch_stack() or _len_torch_function_stack()
+                or torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
                 or torch._C._get_tracing_state() is not None):
             return "vmap, torch.func, forward mode or a mode that watches operators is on"
         for t in (x, weight, bias):
