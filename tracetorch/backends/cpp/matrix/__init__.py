@@ -30,7 +30,7 @@ SIGNATURES = {
     "refreshed": [ADDRESS, NUMBER, ADDRESS, NUMBER, NUMBER, *[ADDRESS] * 4, NUMBER],
     "list": [ADDRESS, NUMBER, NUMBER, *[ADDRESS] * 3, NUMBER],
     "dense": [ADDRESS, NUMBER, ADDRESS, *[NUMBER] * 3, ADDRESS, ADDRESS, NUMBER],
-    "listed": [*[ADDRESS] * 3, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
+    "listed": [*[ADDRESS] * 4, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
     "chunk": [],
     "weights": [ADDRESS, ADDRESS, *[NUMBER] * 3, ADDRESS, NUMBER],
     "weights_listed": [*[ADDRESS] * 3, *[NUMBER] * 4, *[ADDRESS] * 6, NUMBER],
@@ -133,12 +133,17 @@ class Lists(NamedTuple):
     @classmethod
     def of(cls, x: Tensor, threads: int) -> Lists:
         """Return the lists of x [M, K], contiguous."""
+        lists = cls._counted(x, threads)
+        library().matrix_list(x.data_ptr(), *x.shape, *map(_place, lists[1:]), threads)
+        return lists
+
+    @classmethod
+    def _counted(cls, x: Tensor, threads: int) -> Lists:
+        """Return lists as long as those of x, still to be filled."""
         M, K = x.shape
         ends = torch.empty(M + 1, dtype=torch.int32)
         count = library().matrix_count(x.data_ptr(), M, K, ends.data_ptr(), threads)
-        lists = cls((M, K), ends, torch.empty(count, dtype=torch.int32), torch.empty(count))
-        library().matrix_list(x.data_ptr(), M, K, *map(_place, lists[1:]), threads)
-        return lists
+        return cls((M, K), ends, torch.empty(count, dtype=torch.int32), torch.empty(count))
 
     def dense(self) -> Tensor:
         """Return the matrix."""
@@ -180,9 +185,9 @@ def product_skipping(
 ) -> tuple[Tensor, Lists]:  # fmt: skip
     """Return the same bits as `product`, zeros of x skipped, and the lists; what is packed must be finite."""
     M, K = x.shape
-    lists, y = Lists.of(x, threads), torch.empty((M, N))
+    lists, y = Lists._counted(x, threads), torch.empty((M, N))
     library().matrix_listed(
-        *map(_place, lists[1:]), M, packed.address, K, N, _place(bias), y.data_ptr(), threads
+        x.data_ptr(), *map(_place, lists[1:]), M, packed.address, K, N, _place(bias), y.data_ptr(), threads
     )
     return y, lists
 

@@ -195,8 +195,8 @@ void matrix_list(const float* x, L M, L K, const int32_t* ends, int32_t* places,
   for (L m = 0; m < M; m++) list(x + m * K, K, places + ends[m], values + ends[m]);
 }
 
-// The same product from lists.
-void matrix_listed(const int32_t* ends, const int32_t* places, const float* values, L M, const float* packed, L K,
+// The same product from lists, which are filled on the way where x is given: the rows are at hand then.
+void matrix_listed(const float* x, const int32_t* ends, int32_t* places, float* values, L M, const float* packed, L K,
                    L N, const float* bias, float* y, L threads) {
   const L size = std::max<L>(1, std::min<L>(64, M / 8)), tasks = (M + size - 1) / size;
   // columns of which W fits into the second cache
@@ -208,6 +208,7 @@ void matrix_listed(const int32_t* ends, const int32_t* places, const float* valu
 #pragma omp for schedule(static)
     for (L task = 0; task < tasks; task++) {
       const L from = task * size, to = std::min(M, from + size);
+      for (L m = from; x && n == 0 && m < to; m++) list(x + m * K, K, places + ends[m], values + ends[m]);
       const Rows<float> r{bias ? bias + n : nullptr, 0, nullptr, 0, y + from * N + n, N};
       wide<float, true>(ends + from, places, values, to - from, View<float>{packed + n * K, 0, 0}, K, width, r);
     }
