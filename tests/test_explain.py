@@ -58,8 +58,8 @@ def test_linears_tell_how_their_last_call_ran():
     model[0](torch.eye(200).repeat(5, 1))
     model[2].double()(torch.ones(2, 128).double())
     first, last = explain(model).linears
-    assert (first.path, first.ran, last.ran) == ("0", "sparse", "torch")
-    assert repr(first) == "0: Linear ran sparse, 0.5% of its input was not zero"
+    assert (first.path, first.seen.path, last.seen.path) == ("0", "sparse", "torch")
+    assert repr(first) == "0: Linear ran sparse, 0.5% of its input not zero"
     assert repr(last).startswith("2: Linear ran as nn.Linear: input torch.float64")
     assert "0: Linear ran sparse" in repr(explain(model)) and "<p>0: Linear ran sparse" in explain(model)._repr_html_()
     assert repr(explain(tt.Linear(2, 2))) == "Linear has not been called yet"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import backends
+from .backends.cpp.matrix.linear import Seen
 from .fusion.cache import traced
 from .fusion.capture import CannotTrace
 from .layers.layer import Layer
@@ -70,24 +71,17 @@ class LinearExplanation:
 
     Attributes:
         path: where it is in the module, "" for the module itself.
-        ran: "dense" or "sparse" (zeros were skipped), "torch" (as `nn.Linear`), "" where there was no call yet.
-        density: the fraction of its input that was not zero, of a sample; None where it was not looked at.
-        why: for "torch" the reason.
+        seen: None where there was no call yet. Its `path` is "dense", "sparse" (zeros were skipped) or "torch" (as
+            `nn.Linear`); `density` the fraction of the input that was not zero, of a sample, None where that decided
+            nothing; `why` the reason for "torch".
     """
 
     path: str
-    ran: str
-    density: float | None
-    why: str | None
+    seen: Seen | None
 
     def __repr__(self) -> str:
         head = f"{self.path + ': ' if self.path else ''}Linear"
-        if not self.ran:
-            return f"{head} has not been called yet"
-        if self.ran == "torch":
-            return f"{head} ran as nn.Linear: {self.why}"
-        seen = "" if self.density is None else f", {self.density:.1%} of its input was not zero"
-        return f"{head} ran {self.ran}{seen}"
+        return f"{head} ran {self.seen}" if self.seen else f"{head} has not been called yet"
 
 
 @dataclass(frozen=True)
@@ -128,13 +122,8 @@ def explain(module: nn.Module, x: Tensor | None = None) -> Explanation:
         raise TypeError(f"tt.explain: the input must be a tensor, got {type(x).__name__}")
     dtype = torch.float32 if x is None else x.dtype
     layers = tuple(_explain(path, layer, dtype) for path, layer in named_layers(module))
-    linears = tuple(_linear(path, m) for path, m in module.named_modules() if isinstance(m, Linear))
+    linears = tuple(LinearExplanation(path, m.seen) for path, m in module.named_modules() if isinstance(m, Linear))
     return Explanation(layers, linears)
-
-
-def _linear(path: str, linear: Linear) -> LinearExplanation:
-    seen = linear.seen
-    return LinearExplanation(path, "", None, None) if seen is None else LinearExplanation(path, *seen)
 
 
 def _explain(path: str, layer: Layer, dtype: torch.dtype) -> LayerExplanation:

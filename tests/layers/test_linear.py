@@ -412,9 +412,10 @@ def test_not_finite_as_dense(where, value):
         found.append((y, *torch.autograd.grad(y, (x, linear.weight, linear.bias), g)))
     for a, b in zip(*found, strict=True):
         assert torch.equal(a.isfinite(), b.isfinite()) and torch.equal(a.isnan(), b.isnan())
+    assert str(ours.seen) == ("dense; the weight holds inf or NaN" if where == "weight" else "sparse")
 
 
-def test_not_finite_weight_and_sparse_gradient():
+def test_not_finite_weight_and_gradient_with_zeros():
     theirs, ours = pair()
     with torch.no_grad():
         ours.weight[3, 5] = torch.inf
@@ -477,7 +478,7 @@ def test_without_a_library_nn_linear(monkeypatch):
     monkeypatch.setattr(matrix, "_why_not", lambda: "there is no C++ compiler")
     theirs, ours = pair(path="sparse")
     assert equal(run(ours, spikes(6, 70)), run(theirs, spikes(6, 70)))
-    assert str(ours.seen) == "torch: there is no C++ compiler"
+    assert str(ours.seen) == "as nn.Linear: there is no C++ compiler"
 
 
 def test_fake_tensors_and_counted_operators():

@@ -22,13 +22,14 @@ TWICE = (
 # Zen 5, AVX-512): 0.25 to 0.30 from 64 outputs on, for 20 outputs 0.05. One row, or so little work, and making lists
 # costs more than it saves.
 LIMIT, LIMIT_OF_FEW, FEW = 0.25, 0.05, 64
-LEAST_WORK = 1 << 20
+LEAST_WORK = 1 << 21
+LONGEST = 1 << 31   # lists count in 32 bits
 FEW_ROWS = 16       # for which reading W where it lies is cheaper than packing it
 LISTED_ROWS = 256   # from which on dW from lists is faster: it writes dW twice
 
 
 class Seen(NamedTuple):
-    """How a call ran: `path` is "dense", "sparse" or "torch"; the density of its input; why, for "torch"."""
+    """How a call ran: `path` is "dense", "sparse" or "torch"; the density of its input; why no other way."""
 
     path: str
     density: float | None = None
@@ -36,23 +37,31 @@ class Seen(NamedTuple):
 
     def __str__(self) -> str:
         if self.path == "torch":
-            return f"torch: {self.why}"
-        return self.path if self.density is None else f"{self.path}, {self.density:.1%} of the input not zero"
+            return f"as nn.Linear: {self.why}"
+        seen = "" if self.density is None else f", {self.density:.1%} of its input not zero"
+        return self.path + seen + (f"; {self.why}" if self.why else "")
 
 
-DENSE = Seen("dense")
+DENSE, SPARSE = Seen("dense"), Seen("sparse")
 
 
 class Workspace:
     """Packed weights between calls, W^T for products and W for gradients, and how the last call ran.
 
-    Whoever uses it holds its lock; who doesn't get it takes a new one.
+    Whoever uses it holds its lock.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.forward, self.backward = Packed(), Packed(transposed=True)
         self.seen: Seen | None = None
+
+    def taken(self) -> Workspace:
+        """Return this, or a new one where another thread uses it; locked."""
+        own = self if self.lock.acquire(blocking=False) else Workspace()
+        if own is not self:
+            own.lock.acquire()
+        return own
 
 
 def why_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
@@ -102,19 +111,18 @@ def _rows(x: Tensor) -> Tensor:
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> tuple[Tensor, Lists | None]:
     rows, threads = _rows(x), torch.get_num_threads()
     M, N = rows.shape[0], weight.shape[0]
-    if not own.lock.acquire(blocking=False):
-        own = Workspace()
-        own.lock.acquire()
+    weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
+    seen, lists, own = _chosen(path, rows, N), None, own.taken()
     try:
-        own.seen, lists = _chosen(path, rows, N), None
+        if seen.path == "sparse" and not own.forward.update(weight, threads).finite:
+            seen = Seen("dense", seen.density, "the weight holds inf or NaN")
+        own.seen = seen
         if M == 0 or N == 0:
             y = rows.new_empty((M, N))
+        elif seen.path == "sparse":
+            y, lists = matrix.product_skipping(rows, own.forward, N, bias, threads)
         else:
-            weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
-            if own.seen.path == "sparse" and own.forward.update(weight, threads).finite:
-                y, lists = matrix.product_skipping(rows, own.forward, N, bias, threads)
-            else:
-                y = own.forward.times(rows, weight, bias, threads)
+            y = own.forward.times(rows, weight, bias, threads)
     finally:
         own.lock.release()
     return y if x.ndim == 2 else y.view(*x.shape[:-1], N), lists
@@ -122,8 +130,10 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Wor
 
 def _chosen(path: str, x: Tensor, N: int) -> Seen:
     M, K = x.shape
-    if path != "auto":
-        return Seen(path)
+    if path == "dense" or M * K * N == 0 or M * K >= LONGEST:
+        return DENSE
+    if path == "sparse":
+        return SPARSE
     if M == 1 or M * K * N < LEAST_WORK:
         return DENSE
     found = matrix.density(x)
@@ -175,14 +185,11 @@ def _input_gradient(g: Tensor, weight: Tensor, own: Workspace, threads: int) -> 
         return g.new_zeros((M, K))
     if M <= FEW_ROWS and K % matrix.VECTOR == 0:
         return matrix.product_unpacked(g, weight.contiguous(), threads)
-    if not own.lock.acquire(blocking=False):
-        own = Workspace()
-        own.lock.acquire()
+    own = own.taken()
     try:
-        packed = own.backward.update(weight.contiguous(), threads)
-        if packed.finite and _chosen("auto", g, K).path == "sparse":      # surrogates of bounded support
-            return matrix.product_skipping(g, packed, K, None, threads)[0]
-        return matrix.product(g, packed, K, None, threads)
+        # Zeros of g are not looked for: a membrane hands gradient on to steps where the surrogate's is zero. With a
+        # triangle, 92 to 100 % of g is not zero.
+        return matrix.product(g, own.backward.update(weight.contiguous(), threads), K, None, threads)
     finally:
         own.lock.release()
 
