@@ -397,10 +397,11 @@ def test_a_workspace_in_use_is_left_alone():
 # -- inf and NaN -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize("where", ["weight", "input", "gradient"])
-def test_not_finite_as_dense(where, value):
-    theirs, ours = pair(path="sparse")
+def test_not_finite_as_dense(where, value, bias):
+    theirs, ours = pair(path="sparse", bias=bias)
     x, g = spikes(300, 70), torch.ones(300, 33)
     with torch.no_grad():
         {"weight": ours.weight, "input": x, "gradient": g}[where][3, 5] = value
@@ -409,7 +410,7 @@ def test_not_finite_as_dense(where, value):
     for linear in (ours, theirs):
         x = x.detach().requires_grad_()
         y = linear(x)
-        found.append((y, *torch.autograd.grad(y, (x, linear.weight, linear.bias), g)))
+        found.append((y, *torch.autograd.grad(y, (x, *linear.parameters()), g)))
     for a, b in zip(*found, strict=True):
         assert torch.equal(a.isfinite(), b.isfinite()) and torch.equal(a.isnan(), b.isnan())
     assert str(ours.seen) == ("dense; the weight holds inf or NaN" if where == "weight" else "sparse")

@@ -170,13 +170,15 @@ def _backward(gy: Tensor, x: Tensor | Lists | None, weight: Tensor, shape: torch
               own: Workspace) -> tuple[Tensor | None, ...]:  # fmt: skip
     g, threads = _rows(gy), torch.get_num_threads()
     gx = gw = None
+    gb = g.sum(0) if needs[2] else None
     if needs[0]:
         gx = _input_gradient(g, weight, own, threads).view(shape)
     if needs[1] and x is not None:
-        if isinstance(x, Lists) and not matrix.finite(g, threads):     # 0 * inf: as the dense product has it
+        # 0 * inf as the dense product has it; a sum over g is finite only where g is
+        if isinstance(x, Lists) and not matrix.finite(g if gb is None else gb, threads):
             x = x.dense()
         gw = matrix.weight_gradient(x, g, threads) if len(g) else torch.zeros_like(weight)
-    return gx, gw, g.sum(0) if needs[2] else None
+    return gx, gw, gb
 
 
 def _input_gradient(g: Tensor, weight: Tensor, own: Workspace, threads: int) -> Tensor:
