@@ -139,10 +139,16 @@ def networks(rounds: int) -> dict[tuple, list[float]]:
     """Whole networks, trained and run; keys are (contestant, shape, density, what)."""
     shape = "-".join(map(str, SIZES))
     calls: dict[tuple, Call] = {}
-    for name, build in NETWORKS.items():
-        calls[name, shape, RATE, "training step"] = training(build())
-        calls[name, shape, RATE, "inference"] = inference(build())
-    return race(calls, rounds)
+    models = {name: build() for name, build in NETWORKS.items()}
+    for name, model in models.items():
+        calls[name, shape, RATE, "training step"] = training(model)
+        calls[name, shape, RATE, "inference"] = inference(NETWORKS[name]())
+    times = race(calls, rounds)
+    for name, model in models.items():
+        ours = [str(linear.seen) for linear in tt.explain(model).linears]
+        if ours:
+            print(f"{name}, at the end: {'; '.join(ours)}")
+    return times
 
 
 def linears(rounds: int) -> dict[tuple, list[float]]:

@@ -194,17 +194,18 @@ def test_errors():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 90), st.integers(1, 150),
-       st.sampled_from([0.02, 0.2, 1.0]), st.integers(1, 3), st.integers(0, 99))
-def test_same_bits_on_every_way(T, B, K, N, rate, threads, seed):
+       st.sampled_from([0.02, 0.2, 1.0]), st.integers(1, 3), st.integers(0, 99), st.permutations(range(3)))
+def test_same_bits_on_every_way(T, B, K, N, rate, threads, seed, order):
     _, ours = pair(K, N)
     x = torch.randn(T, B, K) * spikes(T, B, K, rate=rate, seed=seed)
+    strided = x.permute(order).contiguous().permute([order.index(i) for i in range(3)])
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
         results = []
         for path in tt.Linear.PATHS:
             ours.path = path
-            results.append(run(ours, x))
+            results.append(run(ours, x if path == "dense" else strided))
     finally:
         torch.set_num_threads(before)
     assert equal(results[0], results[1]) and equal(results[0], results[2])

@@ -224,7 +224,7 @@ void matrix_weights(const float* x, const float* g, L M, L K, L N, float* dw, L 
   const L tall = (N + high - 1) / high, broad = (K + wide - 1) / wide, K16 = padded<float>(K);
   // vectors read past the end of a row into the next one; the last rows are copied to where that is allowed
   const L last = (chunks - 1) * CHUNK;
-  float* rest = K16 == K ? nullptr : (float*)std::aligned_alloc(64, sizeof(float) * (size_t)((M - last) * K16));
+  float* rest = K16 == K ? nullptr : (float*)std::malloc(sizeof(float) * (size_t)((M - last) * K16));
   for (L m = last; rest && m < M; m++) std::memcpy(rest + (m - last) * K16, x + m * K, sizeof(float) * (size_t)K);
 #pragma omp parallel for schedule(dynamic) collapse(2) num_threads(threads) if (threads > 1 && M * K * N > 500000)
   for (L i = 0; i < broad; i++)
