@@ -92,9 +92,19 @@ def test_long_and_wide():
     assert same(y, matrix.product_skipping(x, packed, 700, b, 2)[0])
     assert same(y[3:4], matrix.product(x[3:4], packed, 700, b, 1))
     assert same(matrix.weight_gradient(x, g, 2), matrix.weight_gradient(Lists.of(x, 2), g, 2))
-    turned = Packed(transposed=True).update(w[:, :2096].contiguous(), 2)
-    few = matrix.product_unpacked(g[:3], w[:, :2096].contiguous(), 2)
-    assert same(few, matrix.product(g, turned, 2096, None, 2)[:3])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 16), st.integers(1, 150), st.integers(1, 150), threads, st.integers(0, 99),
+       st.tuples(st.booleans(), st.booleans(), st.booleans()))
+def test_gradients_of_few_rows_have_the_same_bits(M, K, N, threads, seed, needs):
+    x, w, _, g = numbers(M, K, N, 0.3, seed)
+    gx, gw, gb = matrix.gradients(g, x, w, needs, threads)
+    assert [t is not None for t in (gx, gw, gb)] == list(needs)
+    turned = Packed(transposed=True).update(w, threads)
+    assert gx is None or same(gx, matrix.product(g, turned, K, None, threads))
+    assert gw is None or same(gw, matrix.weight_gradient(x, g, threads))
+    assert gb is None or torch.allclose(gb, g.sum(0), atol=1e-5)
 
 
 @pytest.mark.parametrize("density", [0.05, 1.0])

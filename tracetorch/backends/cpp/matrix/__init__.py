@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +29,8 @@ SIGNATURES = {
     "sample": [ADDRESS, *[NUMBER] * 3],
     "finite": [ADDRESS, NUMBER, NUMBER],
     "count": [ADDRESS, NUMBER, NUMBER, ADDRESS, NUMBER],
-    "refreshed": [ADDRESS, NUMBER, ADDRESS, NUMBER, NUMBER, *[ADDRESS] * 4, NUMBER],
+    "refreshed": [ADDRESS],
+    "gradients": [ADDRESS],
     "list": [ADDRESS, NUMBER, NUMBER, *[ADDRESS] * 3, NUMBER],
     "dense": [ADDRESS, NUMBER, ADDRESS, *[NUMBER] * 3, ADDRESS, ADDRESS, NUMBER],
     "listed": [*[ADDRESS] * 4, NUMBER, ADDRESS, NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER],
@@ -115,10 +118,11 @@ class Packed:
         if shape != self._shape:
             self._make_room(shape)
         y = torch.empty((x.shape[0], N))
-        library().matrix_refreshed(
-            x.data_ptr(), x.shape[0], weight.data_ptr(), K, N, self.address, self._known_address,
-            None if bias is None else bias.data_ptr(), y.data_ptr(), threads,
-        )
+        slots = array("q", (
+            x.shape[0], K, N, threads, x.data_ptr(), weight.data_ptr(), self.address, self._known_address,
+            0 if bias is None else bias.data_ptr(), y.data_ptr(),
+        ))  # fmt: skip
+        library().matrix_refreshed(slots.buffer_info()[0])
         return y
 
 
@@ -172,14 +176,6 @@ def product(x: Tensor, packed: Packed, N: int, bias: Tensor | None, threads: int
     return y
 
 
-def product_unpacked(x: Tensor, w: Tensor, threads: int) -> Tensor:
-    """Return x [M, K] times w [K, N], contiguous, N whole vectors: the same bits, faster for few rows."""
-    (M, K), N = x.shape, w.shape[1]
-    y = torch.empty((M, N))
-    library().matrix_dense(x.data_ptr(), M, w.data_ptr(), N, K, N, None, y.data_ptr(), threads)
-    return y
-
-
 def product_skipping(
     x: Tensor, packed: Packed, N: int, bias: Tensor | None, threads: int
 ) -> tuple[Tensor, Lists]:  # fmt: skip
@@ -210,6 +206,24 @@ def weight_gradient(x: Tensor | Lists, g: Tensor, threads: int) -> Tensor:
         dw.data_ptr(), threads,
     )
     return dw
+
+
+def gradients(
+    g: Tensor, x: Tensor | None, weight: Tensor, needs: Sequence[bool], threads: int
+) -> list[Tensor | None]:  # fmt: skip
+    """Return what is needed of g W [M, K], g^T x [N, K] and the sum of g [M, N] over its rows, M being small.
+
+    The bits of the first two are those of `product` and `weight_gradient`; W is read where it lies.
+    """
+    (M, N), K = g.shape, weight.shape[1]
+    shapes = ((M, K), (N, K), (N,))
+    out = [torch.empty(shape) if need else None for shape, need in zip(shapes, needs, strict=True)]
+    slots = array("q", (
+        M, K, N, threads, g.data_ptr(), 0 if x is None else x.data_ptr(), weight.data_ptr(),
+        *[0 if t is None else t.data_ptr() for t in out],
+    ))  # fmt: skip
+    library().matrix_gradients(slots.buffer_info()[0])
+    return out
 
 
 def finite(x: Tensor, threads: int) -> bool:

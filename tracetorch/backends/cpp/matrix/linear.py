@@ -72,23 +72,25 @@ def why_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
         return f"input on {x.device}, weight on {weight.device}; the matrix library runs on the CPU"
     if choose.requested() == "eager":
         return 'tt.backend("eager") is on'
-    if torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled("cpu"):
+    if _any_autocast() and torch.is_autocast_enabled("cpu"):
         return "autocast chooses the dtype"
-    if torch.compiler.is_exporting():
-        return "an exported program holds no kernel of ours"
     if not torch.compiler.is_compiling():
-        if (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-                or torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
-                or torch._C._get_tracing_state() is not None):
+        if _transforms() or forward_ad._current_level >= 0 or _modes() or _functions() or _traced() is not None:
             return "vmap, torch.func, forward mode or a mode that watches operators is on"
-        for t in (x, weight, bias):
-            if t is not None and (type(t) not in PLAIN or t.layout is not torch.strided or t.is_neg()):
+        for t in (x, weight) if bias is None else (x, weight, bias):
+            if type(t) not in PLAIN or t.layout is not torch.strided or t.is_neg():
                 return f"a {type(t).__name__} ({t.layout}) is not read by the matrix library"
+    elif torch.compiler.is_exporting():
+        return "an exported program holds no kernel of ours"
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         return "shapes do not fit"
     return matrix.why_not()
 
 
+# looked up once: a small product takes no longer than looking them up
+_any_autocast, _transforms = torch._C._is_any_autocast_enabled, torch._C._are_functorch_transforms_active
+_modes, _functions = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
+_traced = torch._C._get_tracing_state
 PLAIN = (Tensor, torch.nn.Parameter)
 
 
@@ -169,6 +171,9 @@ class Product(torch.autograd.Function):
 def _backward(gy: Tensor, x: Tensor | Lists | None, weight: Tensor, shape: torch.Size, needs: tuple[bool, ...],
               own: Workspace) -> tuple[Tensor | None, ...]:  # fmt: skip
     g, threads = _rows(gy), torch.get_num_threads()
+    if 0 < g.shape[0] <= FEW_ROWS and weight.numel() and not isinstance(x, Lists):
+        gx, gw, gb = matrix.gradients(g, x, weight.contiguous(), needs, threads)
+        return gx if gx is None or len(shape) == 2 else gx.view(shape), gw, gb
     gx = gw = None
     gb = g.sum(0) if needs[2] else None
     if needs[0]:
@@ -185,8 +190,6 @@ def _input_gradient(g: Tensor, weight: Tensor, own: Workspace, threads: int) -> 
     (M, N), K = g.shape, weight.shape[1]
     if M == 0 or N == 0 or K == 0:
         return g.new_zeros((M, K))
-    if M <= FEW_ROWS and K % matrix.VECTOR == 0:
-        return matrix.product_unpacked(g, weight.contiguous(), threads)
     own = own.taken()
     try:
         # Zeros of g are not looked for: a membrane hands gradient on to steps where the surrogate's is zero. With a

@@ -182,11 +182,12 @@ void matrix_dense(const float* x, L M, const float* w, L w_row, L K, L N, const 
     }
 }
 
-// Both in one call: small products cost less than calls. The numbers are those of `matrix_refresh` and `matrix_dense`.
-void matrix_refreshed(const float* x, L M, const float* w, L K, L N, float* packed, Known* known, const float* bias,
-                      float* y, L threads) {
-  matrix_refresh(w, K, N, 0, packed, known, threads);
-  matrix_dense(x, M, packed, 0, K, N, bias, y, threads);
+// Both in one call with one argument: small products cost less than calls and arguments.
+void matrix_refreshed(const L* a) {
+  const L M = a[0], K = a[1], N = a[2], threads = a[3];
+  float* packed = (float*)a[6];
+  matrix_refresh((const float*)a[5], K, N, 0, packed, (Known*)a[7], threads);
+  matrix_dense((const float*)a[4], M, packed, 0, K, N, (const float*)a[8], (float*)a[9], threads);
 }
 
 // Fills the lists that `matrix_count` has counted.
@@ -240,6 +241,30 @@ void matrix_weights(const float* x, const float* g, L M, L K, L N, float* dw, L 
       }
     }
   std::free(rest);
+}
+
+// For few rows all that is wanted (not null) of dx = g W, dW and the sum over g in one call, W read where it lies.
+void matrix_gradients(const L* a) {
+  const L M = a[0], K = a[1], N = a[2], threads = a[3];
+  const float *g = (const float*)a[4], *x = (const float*)a[5], *w = (const float*)a[6];
+  float *dx = (float*)a[7], *dw = (float*)a[8], *sum = (float*)a[9];
+  if (dx && padded<float>(K) == K) matrix_dense(g, M, w, K, N, K, nullptr, dx, threads);
+  else if (dx) {
+    // vectors read past the end of a row into the next one; the last row is copied to where that is allowed
+    float* last = (float*)std::malloc(sizeof(float) * (size_t)padded<float>(K));
+    std::memcpy(last, w + (N - 1) * K, sizeof(float) * (size_t)K);
+    if (N > 1) all(g, N, M, View<float>{w, K, COLUMNS<float>}, N - 1, K, Rows<float>{nullptr, 0, nullptr, 0, dx, K});
+    all(g + N - 1, N, M, View<float>{last, padded<float>(K), COLUMNS<float>}, 1, K,
+        Rows<float>{N > 1 ? dx : nullptr, K, nullptr, 0, dx, K});
+    std::free(last);
+  }
+  if (dw) matrix_weights(x, g, M, K, N, dw, threads);
+  if (sum)
+    for (L n = 0; n < N; n++) {
+      float total = 0;
+      for (L m = 0; m < M; m++) total += g[m * N + n];
+      sum[n] = total;
+    }
 }
 
 // The same from the lists of x. g_row: N, or padded to whole vectors where N is not a multiple of them. Scratch:
