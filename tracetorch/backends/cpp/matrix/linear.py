@@ -24,7 +24,8 @@ TWICE = (
 LIMIT, LIMIT_OF_FEW, FEW = 0.25, 0.05, 64
 LEAST_WORK = 1 << 21
 LONGEST = 1 << 31   # lists count in 32 bits
-FEW_ROWS = 16       # for which reading W where it lies is cheaper than packing it
+FEW_ROWS = 16       # for which reading W where it lies is cheaper than packing it; more where W is small
+SMALL = 1 << 14
 LISTED_ROWS = 256   # from which on dW from lists is faster: it writes dW twice
 
 
@@ -171,7 +172,8 @@ class Product(torch.autograd.Function):
 def _backward(gy: Tensor, x: Tensor | Lists | None, weight: Tensor, shape: torch.Size, needs: tuple[bool, ...],
               own: Workspace) -> tuple[Tensor | None, ...]:  # fmt: skip
     g, threads = _rows(gy), torch.get_num_threads()
-    if 0 < g.shape[0] <= FEW_ROWS and weight.numel() and not isinstance(x, Lists):
+    few = FEW_ROWS if weight.numel() > SMALL else LISTED_ROWS - 1
+    if 0 < g.shape[0] <= few and weight.numel() and not isinstance(x, Lists):
         gx, gw, gb = matrix.gradients(g, x, weight.contiguous(), needs, threads)
         return gx if gx is None or len(shape) == 2 else gx.view(shape), gw, gb
     gx = gw = None
