@@ -176,10 +176,11 @@ def test_a_hook_on_spike_fn():
     assert tt.scan(layer, torch.rand(3, 2, 4)).abs().max() == 0
 
 
-@pytest.mark.parametrize("fn", [lambda v: v / v.shape[-1], lambda v: ((v > 0).int() & 1) * v], ids=["shape", "integers"])
+@pytest.mark.parametrize("fn", [lambda v: v / v.shape[-1], lambda v: ((v > 0).int() & 1) * v],
+                         ids=["shape", "integers"])
 def test_a_step_asks_for_a_shape_or_computes_with_integers(fn):
     layer, x = tt.snn.LIB(4, spike_fn=fn), torch.rand(3, 2, 4)
-    with pytest.warns(UserWarning, match=r"LIB is scanned step by step in Python: stage Binary, line \d+ of test_faults"):
+    with pytest.warns(UserWarning, match=r"step by step in Python: stage Binary, line \d+ of test_faults"):
         y = tt.scan(layer, x)
     layer.zero_states()
     assert torch.equal(y, tt.scan(layer, x, backend="eager"))
