@@ -12,7 +12,7 @@ FLOORS = [
     ["demo"],
     ["plot"],
     ["__init__"],
-    ["explain", "snn", "testing"],
+    ["activity", "calibrate", "explain", "snn", "testing"],
     ["scan", "aot"],
     ["check"],
     ["layers"],

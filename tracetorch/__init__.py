@@ -3,8 +3,10 @@
 from typing import Any
 
 from . import functional, fusion, snn
+from .activity import activity
 from .aot import aot
 from .backends import backend
+from .calibrate import calibrate
 from .explain import explain
 from .layers.compose import compose
 from .layers.layer import Layer
@@ -44,7 +46,8 @@ for _name in _tether.FUNCTIONS:
     functional.__all__.append(_name)
 
 __all__ = [
-    "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Linear", "Model",
+    "compose", "scan", "backend", "explain", "aot", "activity", "calibrate", "snn", "functional", "fusion", "Layer",
+    "Linear", "Model",
     "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
     "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Adaptive", "Binary", "Ternary", "Refractory",
     "RelativeRefractory", "Reset", "Scaled",

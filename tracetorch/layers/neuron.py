@@ -72,7 +72,7 @@ class Neuron(SpikingLayer):
                     fn.to(device=given["device"], dtype=given["dtype"])
             setattr(self, name, fn)
         soft = [stage for stage in self.stages if stage.needs_hard_spikes]
-        if soft and not _makes_hard_spikes(self.bound_step()):
+        if soft and not makes_hard_spikes(self.bound_step()):
             raise ValueError(
                 f"{self._where}: {soft[0]!r} asks whether a neuron has fired, but with "
                 f"spike_fn={_shown(self.spike_fn)} and quant_fn={_shown(self.quant_fn)} no spike is ever exactly 0; "
@@ -315,7 +315,7 @@ def _shown(fn: Any) -> str:
     return getattr(fn, "__name__", repr(fn))
 
 
-def _makes_hard_spikes(step: Step) -> bool:
+def makes_hard_spikes(step: Step) -> bool:
     """Say whether some potential below threshold gives exactly no spike."""
     probe = torch.linspace(-2.0, -0.05, 40)
     callables = nn.ModuleList(f for f in (step.spike_fn, step.quant_fn) if isinstance(f, nn.Module))

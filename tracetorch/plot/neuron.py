@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from . import style
-from .activity import traces
+from .spikes import traces
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -140,15 +140,19 @@ def rates(model: torch.nn.Module, x: torch.Tensor, ax: Axes | None = None) -> Ax
     found = _firing_rates(model, x)
     if not found:
         raise ValueError("rates: the model has no layer that fires; add one such as tt.snn.LIB")
-    ax = style.one(ax)
-    for row, rate in enumerate(found.values()):
+    labels = [f"{name}\n{len(r)} neurons, {(r == 0).mean():.0%} silent" for name, r in found.items()]
+    return boxes(style.one(ax), list(found.values()), labels)
+
+
+def boxes(ax: Axes, rates: Sequence[np.ndarray], labels: Sequence[str]) -> Axes:
+    """Draw a box for the rates of each layer: the middle half of its neurons, whiskers over all of them."""
+    for row, rate in enumerate(rates):
         box = ax.boxplot(rate, positions=[row], orientation="horizontal", widths=0.5, whis=(0, 100),
                          patch_artist=True)
         box["boxes"][0].set(facecolor=style.POSITIVE, alpha=0.35, edgecolor=style.POSITIVE)
         box["medians"][0].set(color=style.NEGATIVE, lw=2)
-    labels = [f"{name}\n{len(r)} neurons, {(r == 0).mean():.0%} silent" for name, r in found.items()]
-    ax.set_yticks(range(len(found)), labels)
-    ax.set_ylim(len(found) - 0.5, -0.5)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(max(len(labels), 1) - 0.5, -0.5)
     ax.set_xlim(left=-0.02 * ax.get_xlim()[1])  # keeps a median of zero in sight
     ax.set_xlabel("spikes per neuron and time step")
     return ax
