@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import sys
 
 import pytest
@@ -24,6 +25,13 @@ def test_the_demo_names_19_of_20_held_out_digits(demo):
     (line,) = [s for s in demo[0].splitlines() if "held-out" in s]
     assert line.startswith("accuracy on 450 held-out digits: ")
     assert float(line.split()[-1].rstrip("%")) >= 95.0
+
+
+def test_the_demo_says_what_its_neurons_do(demo):
+    fires, operations = [s for s in demo[0].splitlines() if s.startswith(("neurons fire at", "synaptic operations"))]
+    assert 1 < float(fires.split()[3].rstrip("%")) < 50 and fires.endswith(" of 256 never do")
+    done, dense = (int(number.replace(",", "")) for number in re.findall(r": ([\d,]+)", operations))
+    assert 0 < done < dense == 8 * 128 + 128 * 128 + 128 * 10
 
 
 def test_the_demo_reports_time_per_epoch(demo):

@@ -60,7 +60,7 @@ def test_it_says_what_it_did():
     assert lines[2].split() == ["layer", "rate", "before", "rate", "after", "scaled", "by"]
     assert lines[3].split()[:2] == ["1", "LIB"] and lines[3].split()[4:6] == ["0", "Linear"]
     assert float(lines[3].split()[-1]) == pytest.approx(step.factor, rel=1e-2)
-    assert "<td>0 Linear</td>" in done._repr_html_()
+    assert ">0 Linear</td>" in done._repr_html_()
 
 
 def test_states_gradients_and_random_numbers_stay():

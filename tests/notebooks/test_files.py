@@ -10,8 +10,8 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PLACES = re.compile(r"/(home|root|tmp|usr|opt|work|mnt|Users)/")
 
 
-def test_there_are_four():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+def test_there_are_five():
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

@@ -177,9 +177,9 @@ class Report:
                    share(layer.gradient), table.extent(layer.membrane)] for layer in self.layers.values()]
         synapses = [[m.title, share(m.nonzero), number(m.multiplications / self.elements),
                      number(m.operations / self.elements), share(m.operations / max(1, m.multiplications)),
-                     share(m.accumulates / max(1, m.operations)), share(m.break_even)]
+                     share(m.accumulates / m.operations if m.operations else None), share(m.break_even)]
                     for m in self.synapses.values()]
-        return [(["layer", "output", "neurons", "rate", *(f"{q:.0%}" for q in QUANTILES), "silent", "always",
+        return [(["layer", "output", "neurons", "rate", *(f"{100 * q:.0f}th" for q in QUANTILES), "silent", "always",
                   "gradient", "membrane"], layers),
                 (["weights", "non-zero", "multiplications", "operations", "share", "accumulates", "break-even"],
                  synapses)]
@@ -187,10 +187,11 @@ class Report:
     def _lists(self) -> list[tuple[str, list[str]]]:
         measures = []
         if any(layer.gradient is not None for layer in self.layers.values()):
-            measures.append("gradient: where the derivative of the spike function is at least "
-                            f"{share(self.gradient_fraction)} of its peak.")
+            measures.append("gradient: the share of neurons and steps where the derivative of the spike function is at "
+                            f"least {share(self.gradient_fraction)} of its peak.")
         if self.synapses:
-            measures.append(f"break-even: an accumulate counted as {self.accumulate_cost:g} multiply-accumulates.")
+            measures.append("break-even: the share of non-zero inputs at which operations cost as much as "
+                            f"multiplications, an accumulate counted {self.accumulate_cost:g} times.")
         dense = [f"{layer.title} sends smooth spikes: they are never zero, so the layer after it computes densely."
                  for layer in self.layers.values() if layer.output == "smooth"]
         return [("Needs attention", list(self.attention)), ("Notes", [*measures, *dense, *self.notes])]

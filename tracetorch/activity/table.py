@@ -42,10 +42,16 @@ def bullets(title: str, lines: Sequence[str]) -> str:
 
 
 def html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table."""
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{top}</tr>{body}</table>"
+    """Return a table, its first column aligned to the left, the others to the right."""
+    lines = [_row(row, "td") for row in rows]
+    return f"<table>{_row(head, 'th')}{''.join(lines)}</table>"
+
+
+def _row(cells: Sequence[str], tag: str) -> str:
+    sides = ["left", *["right"] * (len(cells) - 1)]
+    inner = "".join(f'<{tag} style="text-align:{side}">{escape(cell)}</{tag}>'
+                    for side, cell in zip(sides, cells, strict=True))
+    return f"<tr>{inner}</tr>"
 
 
 def html_list(title: str, lines: Sequence[str]) -> str:

@@ -65,6 +65,7 @@ def run(epochs: int, seed: int, picture: str) -> Report:
     print(model)
     train(model, digits, epochs, report)
     print(f"accuracy on {len(digits.held_labels)} held-out digits: {report.accuracies[-1]:.1%}")
+    print(tt.activity(model, over_time(digits.held_images)).summary())
     report.scanned_epoch = time_epoch(model, digits, scanned)
     report.stepped_epoch = time_epoch(model, digits, stepped)
     faster = report.stepped_epoch / report.scanned_epoch
