@@ -86,6 +86,7 @@ def calibrate(model: nn.Module, x: Tensor, *, rate: float = 0.1, lengths: Tensor
     Source: follows the layer-sequential initialisation of Mishkin and Matas, All you need is a good init (2016), with
     the rate in place of the variance of the output, and without the orthogonal start.
     """
+    model = getattr(model, "_orig_mod", model)      # what torch.compile wraps
     for name, value in (("rate", rate), ("tolerance", tolerance)):
         if not 0 < value < 1:
             raise ValueError(f"tt.calibrate: {name} must lie in (0, 1), got {value}")
@@ -94,13 +95,14 @@ def calibrate(model: nn.Module, x: Tensor, *, rate: float = 0.1, lengths: Tensor
                          "it; give the model that holds both")
     options: dict[str, Any] = {"lengths": lengths, "time_dim": time_dim, "fold": fold}
     before = activity(model, x, **options)
-    twin = copy.deepcopy(model)
     factors: dict[str, tuple[str, float]] = {}
-    for layer, module in _pairs(twin, before, x, time_dim).items():
-        factor = _search(twin, layer, _arriving(twin, layer, x, options), lengths, rate, tolerance)
-        _scale(twin.get_submodule(module), factor)
-        factors[layer] = module, factor
-    after = activity(twin, x, **options)
+    with torch.inference_mode(False):
+        twin = copy.deepcopy(model)
+        for layer, module in _pairs(twin, before, x, time_dim).items():
+            factor = _search(twin, layer, _arriving(twin, layer, x, options), lengths, rate, tolerance)
+            _scale(twin.get_submodule(module), factor)
+            factors[layer] = module, factor
+        after = activity(twin, x, **options)
     for layer, (module, factor) in factors.items():
         _check(after.layers[layer], module, factor, rate, tolerance)
     for module, factor in factors.values():

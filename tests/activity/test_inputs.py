@@ -262,6 +262,39 @@ def test_a_firing_stage_that_reads_more_than_the_potential():
     assert "gradient is not known: its firing stage reads more than the potential (`s.waited`" in report.notes[0]
 
 
+@pytest.mark.parametrize("name", [n for n in tt.snn.__all__ if n != "Layer"])
+def test_every_ready_made_neuron(name):
+    cls = getattr(tt.snn, name)
+    with tt.backend("eager"):
+        found = tt.activity(cls(4), torch.randn(6, 3, 4)).layers[""]
+    assert found.title == name and found.neurons == 4
+    low, high = found.membrane
+    assert low < high
+    hard = name in ("LIF", "PLIF", "ALIF")
+    assert found.output == ("binary" if hard else "smooth" if cls.pipeline.fires else "membrane")
+    assert (found.gradient is not None) == cls.pipeline.fires
+
+
+def test_inference_mode_changes_nothing():
+    model, x = network(), torch.randn(6, 3, 5)
+    with torch.inference_mode():
+        inside = tt.activity(model, x.clone())
+    same(tt.activity(model, x), inside)
+    assert inside.layers["1"].gradient > 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_model_is_looked_at_as_it_was_written():
+    model, x = network(), torch.randn(6, 3, 5)
+    same(tt.activity(model, x), tt.activity(torch.compile(model), x))
+
+
+def test_parametrised_weights_are_counted():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 4)), tt.snn.LIB(4))
+    report = tt.activity(model, torch.rand(3, 2, 5))
+    assert report.synapses["0"].multiplications == 3 * 2 * 20 and not report.notes
+
+
 def test_random_spikes():
     layer = tt.snn.LIB(50, threshold=0.5, spike_fn=tt.functional.logistic(1.0))
     found = tt.activity(layer, torch.rand(20, 4, 50)).layers[""]
@@ -274,14 +307,15 @@ def test_what_was_not_called_or_not_counted_is_noted():
             super().__init__()
             self.used, self.unused = tt.snn.LIB(4), tt.snn.LIB(4)
             self.mixing = nn.Parameter(torch.rand(4, 4))
-            self.turned = nn.ConvTranspose1d(1, 1, 1)
+            self.turned, self.spare = nn.ConvTranspose1d(1, 1, 1), nn.Linear(2, 2)
 
         def forward(self, x):
             return self.used(self.turned((x @ self.mixing)[:, None])[:, 0])
 
     report = tt.activity(Partly(), torch.rand(3, 2, 4))
     assert list(report.layers) == ["used"]
-    assert report.notes == ("unused (LIB) was not called.", "the model (Partly): its operations are not counted.",
+    assert report.notes == ("unused (LIB) was not called.", "spare (Linear) was not called.",
+                            "the model (Partly): its operations are not counted.",
                             "turned (ConvTranspose1d): its operations are not counted.")
 
 

@@ -18,8 +18,8 @@ from .neurons import NeuronCount
 from .report import Report
 from .synapses import SynapseCount, countable, uncounted
 
-BUDGET = 2**25
-"""How many recorded numbers of all layers together one chunk of time may hold: 128 MiB in float32."""
+BUDGET = 2**23
+"""How many recorded numbers of all layers together one chunk of time may hold: 32 MiB in float32."""
 
 
 def activity(model: nn.Module, x: Tensor, *, lengths: Tensor | list[int] | None = None, time_dim: int = 0,
@@ -55,6 +55,7 @@ def activity(model: nn.Module, x: Tensor, *, lengths: Tensor | list[int] | None 
         ValueError: what `tt.scan` refuses, an empty `x`, a cost or fraction out of range.
         RuntimeError: a layer called twice in one step.
     """
+    model = getattr(model, "_orig_mod", model)      # what torch.compile wraps
     steps = _time_first(model, x, time_dim)
     if not accumulate_cost > 0:
         raise ValueError(f"tt.activity: accumulate_cost must be greater than 0, got {accumulate_cost}")
@@ -63,10 +64,10 @@ def activity(model: nn.Module, x: Tensor, *, lengths: Tensor | list[int] | None 
     ends = None if lengths is None else checked_lengths(lengths, steps)
     if ends is not None and not ends.any():
         raise ValueError("tt.activity: lengths are all 0: there is nothing to count")
-    twin = copy.deepcopy(model)
-    zero_states(twin)
-    watch = Watch(twin, steps, gradient_fraction)
-    with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        twin = copy.deepcopy(model)
+        zero_states(twin)
+        watch = Watch(twin, steps, gradient_fraction)
         for start, stop in _chunks(watch, len(steps), fold):
             watch.run(steps[start:stop], None if ends is None else (ends - start).clamp(0, stop - start))
     return Report(
@@ -148,10 +149,11 @@ class Watch:
 
     def notes(self) -> Iterator[str]:
         """Say what could not be counted."""
-        for count in self.neurons.values():
+        counts: list[NeuronCount | SynapseCount] = [*self.neurons.values(), *self.synapses.values()]
+        for count in counts:
             if not count.ran:
                 yield f"{count.title} was not called."
-            elif count.unknown:
+            elif isinstance(count, NeuronCount) and count.unknown:
                 yield f"{count.title}: {count.unknown}."
         for path, module in self.model.named_modules():
             if uncounted(module):

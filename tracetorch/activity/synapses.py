@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from .report import Synapses
 
@@ -17,7 +18,8 @@ def countable(module: nn.Module) -> bool:
 
 def uncounted(module: nn.Module) -> bool:
     """Say whether a module has weights of its own (matrices, not one value per neuron) that are not counted."""
-    return not countable(module) and any(p.ndim > 1 for p in module.parameters(recurse=False))
+    held = isinstance(module, parametrize.ParametrizationList) or countable(module)
+    return not held and any(p.ndim > 1 for p in module.parameters(recurse=False))
 
 
 class SynapseCount:
