@@ -98,19 +98,35 @@ def stepped():
 class Handwritten(tt.snn.Layer):
     def __init__(self, n):
         super().__init__(n)
-        self.spike_fn = tt.functional.heavi_erfc(1.0)
+        self.spike_fn, self.mix = tt.functional.heavi_erfc(1.0), nn.Linear(n, n, bias=False)
+        nn.init.eye_(self.mix.weight)
         self._initialize_state("mem")
 
     def forward(self, x):
         self._ensure_states(x)
-        self.mem = 0.9 * self.mem + x
+        self.mem = 0.9 * self.mem + self.mix(x)
         spike = self.spike_fn(self.mem - 1.0)
         self.mem = self.mem - spike
         return spike
 
 
+class Block(tt.Layer):
+    """A layer of layers."""
+
+    def __init__(self, n):
+        super().__init__(n)
+        self.inner = tt.snn.LIB(n, quant_fn=HARD)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def nested():
+    return nn.Sequential(nn.Linear(6, 30), Block(30)), torch.rand(12, 6, 6)
+
+
 @pytest.mark.parametrize(("build", "scaled"), [(convolutional, ["1 BatchNorm2d", "4 Conv2d", "9 LayerNorm"]),
-                                               (stepped, ["0 Linear", "2 Linear"])])
+                                               (stepped, ["0 Linear", "2 Linear"]), (nested, ["0 Linear"])])
 def test_normalisations_convolutions_and_layers_written_by_hand(build, scaled):
     model, x = build()
     done = tt.calibrate(model, x, rate=0.15)
@@ -118,7 +134,8 @@ def test_normalisations_convolutions_and_layers_written_by_hand(build, scaled):
     for step in done.steps:
         assert step.after == pytest.approx(0.15, rel=0.1)
     report = tt.activity(model, x)
-    assert [layer.rate for layer in report.layers.values()] == pytest.approx([step.after for step in done.steps])
+    assert [report.layers[step.layer.split()[0]].rate for step in done.steps] == pytest.approx(
+        [step.after for step in done.steps])
 
 
 def test_smooth_spikes_are_brought_to_a_mean():
@@ -163,6 +180,8 @@ def parametrised():
 REFUSED = {
     "no module before": (lambda: nn.Sequential(nn.Linear(8, 8), tt.snn.LIB(8, quant_fn=HARD), tt.snn.LIT(8)),
                          r"2 LIT has no module with weights before it that could be scaled for it alone; put an nn"),
+    "weights inside a layer": (lambda: nn.Sequential(nn.Linear(8, 8), Handwritten(8), tt.snn.LIB(8, quant_fn=HARD)),
+                               "2 LIB has no module with weights before it"),
     "a bare layer": (lambda: tt.snn.LIB(8), "LIB is a layer alone, with no module with weights before it"),
     "called twice": (Tied, "linear, before one LIB, is called 2 times in one step"),
     "tied weights": (with_tied_weights, "0, before 1 LIB, shares weights with 2"),

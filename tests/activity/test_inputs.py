@@ -77,6 +77,7 @@ def test_neurons_that_fire_at_every_step_of_their_own_length():
     layer = tt.snn.LIB(2, threshold=torch.tensor([0.5, 100.0]), quant_fn=HARD)
     found = tt.activity(layer, torch.ones(6, 3, 2), lengths=[1, 6, 3]).layers[""]
     assert found.always == found.silent == 0.5
+    assert found.membrane[0] == 1.0, "what padding holds, a membrane of zero, is no part of the range"
     assert found.rates.tolist() == [1.0, 0.0]
 
 
@@ -144,8 +145,18 @@ def test_a_layer_with_a_forward_of_its_own(lengths):
     torch.testing.assert_close(found.rates, (second != 0).double().sum((0, 1)) / elements)
     assert second.any()
     assert report.synapses["1.mix"].operations == int((first != 0).sum()) * 4
+    assert report.synapses["1.mix"].multiplications == elements * 16
     assert report.synapses["2"].operations == int((second != 0).sum()) * 2
     assert report.notes == ("1 (Handwritten): its forward is its own, so membrane and gradient are not known.",)
+
+
+def test_a_layer_with_a_forward_of_its_own_may_fire_both_ways():
+    class Sign(tt.Layer):
+        def forward(self, x):
+            return torch.sign(x.round())
+
+    assert tt.activity(Sign(4), torch.randn(7, 2, 4)).layers[""].output == "ternary"
+    assert tt.activity(Sign(4), torch.rand(7, 2, 4)).layers[""].output == "binary"
 
 
 class Block(tt.Layer):

@@ -209,6 +209,22 @@ def test_gradient_counts_what_is_above_the_stated_fraction_of_the_peak(fraction,
     assert tt.activity(layer, x, gradient_fraction=fraction).layers[""].gradient == pytest.approx(near)
 
 
+def test_gradient_sees_a_threshold_that_has_been_raised():
+    """0.2 above the threshold at first; the spike raises it by 10, and then the membrane is far below."""
+    layer = tt.compose(tt.Adaptive, tt.Binary)(1, beta=1e-6, threshold=1.0, kappa=10.0, quant_fn=HARD)
+    found = tt.activity(layer, torch.full((2, 1), 1.2)).layers[""]
+    assert found.rate == found.gradient == 0.5
+
+
+def test_spikes_of_several_sizes_are_graded():
+    layer = tt.snn.LIB(8, threshold=0.5, quant_fn=tt.functional.round_ste(0.25))
+    x = torch.rand(9, 8)
+    with torch.no_grad():
+        spikes = tt.scan(layer, x, backend="eager")
+    found = tt.activity(layer, x).layers[""]
+    assert found.output == "graded" and 0 < found.rate == float((spikes != 0).double().mean()) == found.nonzero
+
+
 def test_break_even_follows_the_cost_of_an_accumulate():
     model, x = nn.Sequential(tt.snn.LIB(4, threshold=0.2, quant_fn=HARD), nn.Linear(4, 3)), torch.rand(5, 2, 4)
     for cost in (0.2, 1.0, 4.0):

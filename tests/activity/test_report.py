@@ -124,6 +124,12 @@ def test_a_low_rate_is_near_silence():
     assert "LIB (rate 0.5%, 0% of neurons silent)" in text
 
 
+def test_many_silent_neurons_are_near_silence_though_one_is_loud():
+    layer = tt.snn.LIB(10, beta=1e-6, threshold=torch.tensor([0.6] + [1.4] * 9), quant_fn=HARD)
+    (text,) = tt.activity(layer, torch.ones(20, 10)).attention
+    assert text.startswith("Nearly silent: LIB (rate 10%, 90% of neurons silent).")
+
+
 def test_saturation():
     (text,) = lone(0.6)
     assert text == ("Saturated: LIB (100% of neurons fire at every step). Spikes at every step say nothing: try "
