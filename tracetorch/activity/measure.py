@@ -46,9 +46,8 @@ def activity(model: nn.Module, x: Tensor, *, lengths: Tensor | list[int] | None 
             least this fraction of its peak.
 
     Returns:
-        A report that prints as a table and shows itself in a notebook. `.layers` and `.synapses` hold the numbers by
-        path, `.attention` says what needs attention and what to try, `.to_dict()` gives plain numbers;
-        `tt.plot.activity` draws it.
+        A report that prints as a table and shows itself in a notebook: `.layers` and `.synapses` hold the numbers by
+            path, `.attention` says what needs attention and what to try, `.to_dict()` gives plain numbers.
 
     Raises:
         TypeError: no module, or no tensor.
