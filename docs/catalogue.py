@@ -243,7 +243,8 @@ def plots() -> str:
 
 def _entry(name: str, thing: Any, prefix: str = "tt.", level: str = "###") -> list[str]:
     full = prefix + name
-    out = [f"(api-{full.removeprefix('tt.')})=", f"{level} {full}", "", signature(full, thing), "", markdown(thing.__doc__ or ""), ""]
+    out = [f"(api-{full.removeprefix('tt.')})=", f"{level} {full}", "", signature(full, thing), "",
+           markdown(thing.__doc__ or ""), ""]
     if isinstance(thing, type) and issubclass(thing, (tt.Layer, tt.Model)):
         for key, method in vars(thing).items():
             if inspect.isfunction(method) and method.__doc__ and (not key.startswith("_") or key in _PROTOCOL):

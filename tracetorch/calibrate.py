@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .activity import Neurons, Report, activity, table
-from .activity.neurons import NeuronCount
 from .layers.layer import Layer
 from .layers.model import named_layers
 from .layers.states import zero_states
-from .padding import checked_lengths, live_mask
 from .scan import scan
 
 CLOSE = 0.02
@@ -204,11 +202,10 @@ def _scan(model: nn.Module, x: Tensor, **options: Any) -> None:
 def _search(model: nn.Module, path: str, x: Tensor, lengths: Any, rate: float, tolerance: float) -> float:
     """Return the factor on a layer's input at which it fires at `rate`."""
     layer = model.get_submodule(path)
-    assert isinstance(layer, Layer)
     seen: dict[float, float] = {}
 
     def reached(factor: float) -> float:
-        seen[factor] = rate_of(layer, factor * x, lengths)
+        seen[factor] = activity(layer, factor * x, lengths=lengths).layers[""].rate or 0.0
         return seen[factor]
 
     low = high = 1.0
@@ -228,19 +225,6 @@ def _search(model: nn.Module, path: str, x: Tensor, lengths: Any, rate: float, t
                          f"what it gets, it fires at {lowest} to {highest}, nearest at {nearest}. Choose a rate within "
                          "reach, or other thresholds; the model is unchanged")
     return best
-
-
-def rate_of(layer: Layer, x: Tensor, lengths: Any) -> float:
-    """Return how often a layer fires on x [T, B, ...] from fresh states, as `tt.activity` counts it."""
-    count = NeuronCount("", layer, fraction=1.0, stepped=not layer.fuses)
-    names = () if count.stepped else tuple(count.recorded)
-    layer.zero_states()
-    with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-        y = scan(layer, x, record=names, lengths=lengths)
-    output, traces = y if names else (y, {})
-    live = None if lengths is None else live_mask(checked_lengths(lengths, x), len(x), 2)
-    count.add({"output": output, "spike": traces.get("spike", output)}, live)
-    return count.result().rate or 0.0
 
 
 def _check(layer: Neurons, module: str, factor: float, rate: float, tolerance: float) -> None:
