@@ -43,6 +43,14 @@ def test_nothing_of_the_machine(notebook):
             assert not PLACES.search(json.dumps([output.get("text"), data]))
 
 
+def test_the_silent_network_learns_once_it_is_calibrated():
+    (path,) = [path for path in NOTEBOOKS if path.name.startswith("05")]
+    printed = "".join("".join(output.get("text", "")) for cell in code(json.loads(path.read_text()))
+                      for output in cell["outputs"])
+    before, after = (float(share) for share in re.findall(r"accuracy on held-out images: ([\d.]+)%", printed))
+    assert before < 15 and after > 93
+
+
 def test_links_between_notebooks_lead_somewhere(notebook):
     names = {path.name for path in NOTEBOOKS}
     prose = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
