@@ -330,6 +330,38 @@ def test_what_was_not_called_or_not_counted_is_noted():
                             "turned (ConvTranspose1d): its operations are not counted.")
 
 
+@pytest.mark.parametrize(("call", "name"), [
+    (lambda x, w: x @ w, "matmul"), (lambda x, w: torch.einsum("bi,ij->bj", x, w), "einsum"),
+    (lambda x, w: nn.functional.linear(x, w), "linear"),
+    (lambda x, w: nn.functional.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None])[:, 0],
+     "scaled_dot_product_attention")])
+def test_multiplications_written_as_functions_are_noted(call, name):
+    class Written(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.layer = nn.Linear(4, 4), tt.snn.LIB(4)
+
+        def forward(self, x):
+            return self.layer(call(self.linear(x), torch.ones(4, 4)))
+
+    (note,) = tt.activity(Written(), torch.rand(3, 2, 4)).notes
+    assert note == f"Functions that multiply were called outside of modules ({name}): their operations are not counted."
+
+
+def test_attention_of_torch_is_noted_once():
+    class Attending(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.layer = nn.MultiheadAttention(4, 2), tt.snn.LIB(4)
+
+        def forward(self, x):
+            return self.layer(self.attention(x[None], x[None], x[None])[0][0])
+
+    notes = tt.activity(Attending(), torch.rand(3, 2, 4)).notes
+    assert "attention (MultiheadAttention): its operations are not counted." in notes
+    assert not any("Functions" in note for note in notes)
+
+
 def test_nan_is_reported():
     x = torch.rand(4, 2, 3)
     x[1, 0, 2] = float("nan")

@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import tracetorch as tt
@@ -166,6 +168,27 @@ def test_operations(network):
         real = sum(v is not None for v in factors)
         ones = found.accumulates / found.operations if found.operations else 1.0
         assert found.break_even == pytest.approx(len(factors) / real / (0.25 * ones + 1 - ones))
+
+
+@st.composite
+def convolutions(draw):
+    groups, kernel = draw(st.sampled_from((1, 2))), draw(st.tuples(*[st.integers(1, 3)] * 2))
+    return nn.Conv2d(2 * groups, 2 * groups, kernel, stride=draw(st.integers(1, 3)), padding=draw(st.integers(0, 2)),
+                     dilation=draw(st.integers(1, 2)), groups=groups)
+
+
+@settings(max_examples=15, deadline=None)
+@given(convolutions(), st.integers(5, 7), st.integers(5, 7), st.floats(0.1, 1.0))
+def test_operations_of_any_convolution(module, height, width, density):
+    x = (torch.rand(1, 2, module.in_channels, height, width) < density).float()
+    with torch.no_grad():
+        y = module(x[0])
+    factors = [v for x_e, y_e in zip(x[0], y, strict=True) for v in weights(module, x_e, y_e)]
+    found = tt.activity(module, x).synapses[""]
+    assert found.multiplications == len(factors)
+    assert found.operations == found.accumulates == sum(v == 1 for v in factors)
+    inside = sum(v is not None for v in factors)
+    assert found.break_even == pytest.approx(len(factors) / inside)
 
 
 KINDS = {dense: ["binary", "binary", "membrane"], convolutional: ["binary", "binary", "binary"],

@@ -16,7 +16,7 @@ from ..padding import checked_lengths, live_mask
 from ..scan import scan
 from .neurons import NeuronCount
 from .report import Report
-from .synapses import SynapseCount, countable, uncounted
+from .synapses import Functions, SynapseCount, countable, uncounted
 
 BUDGET = 2**23
 """How many recorded numbers of all layers together one chunk of time may hold: 32 MiB in float32."""
@@ -113,6 +113,7 @@ class Watch:
         self.mixes_time = any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules())
         self.neurons: dict[str, NeuronCount] = {}
         self.synapses: dict[str, SynapseCount] = {}
+        self.functions = Functions(model)
         for path, layer in named_layers(model):
             self.neurons[path] = count = NeuronCount(path, layer, fraction, stepped=self._is_stepped(path, layer))
             layer.register_forward_pre_hook(lambda layer, args, count=count: self._refuse_second_call(count))
@@ -138,7 +139,8 @@ class Watch:
         self._calls = dict.fromkeys([*self.neurons.values(), *self.synapses.values()], 0)
         whole = [count for count in self.neurons.values() if not count.stepped]
         names = tuple(name for count in whole for name in count.recorded.values())
-        y = scan(self.model, x, record=names, lengths=lengths)
+        with self.functions:
+            y = scan(self.model, x, record=names, lengths=lengths)
         traces: dict[str, Tensor] = y[1] if names else {}
         self.recorded = sum(trace.numel() for trace in traces.values()) // len(x)
         for count in whole:
@@ -157,6 +159,9 @@ class Watch:
         for path, module in self.model.named_modules():
             if uncounted(module):
                 yield f"{path or 'the model'} ({type(module).__name__}): its operations are not counted."
+        if self.functions.seen:
+            names = ", ".join(sorted(self.functions.seen))
+            yield f"Functions that multiply were called outside of modules ({names}): their operations are not counted."
 
     # -- called by hooks -------------------------------------------------------------
 

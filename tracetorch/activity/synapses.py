@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
 
 from .report import Synapses
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+MULTIPLYING = {"linear", "bilinear", "matmul", "__matmul__", "__rmatmul__", "mm", "mv", "bmm", "addmm", "addmv",
+               "baddbmm", "einsum", "tensordot", "scaled_dot_product_attention", "multi_head_attention_forward",
+               *(f"conv{kind}{d}d" for kind in ("", "_transpose") for d in (1, 2, 3))}
+"""Functions of torch that multiply as layers with weights do."""
 
 
 def countable(module: nn.Module) -> bool:
@@ -20,6 +27,32 @@ def uncounted(module: nn.Module) -> bool:
     """Say whether a module has weights of its own (matrices, not one value per neuron) that are not counted."""
     held = isinstance(module, parametrize.ParametrizationList) or countable(module)
     return not held and any(p.ndim > 1 for p in module.parameters(recurse=False))
+
+
+class Functions(TorchFunctionMode):
+    """Notices multiplications with weights or of activities that are written as functions, such as `x @ w`.
+
+    Attributes:
+        seen: their names.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self._depth = 0         # in how many modules that are counted, or known not to be
+        for module in model.modules():
+            if countable(module) or uncounted(module):
+                module.register_forward_pre_hook(lambda module, args: self._go(1))
+                module.register_forward_hook(lambda module, args, y: self._go(-1))
+
+    def _go(self, step: int) -> None:
+        self._depth += step
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in MULTIPLYING and self._depth == 0:
+            self.seen.add(name)
+        return func(*args, **(kwargs or {}))
 
 
 class SynapseCount:
