@@ -306,6 +306,19 @@ def test_parametrised_weights_are_counted():
     assert report.synapses["0"].multiplications == 3 * 2 * 20 and not report.notes
 
 
+def test_a_firing_stage_without_a_spike_function():
+    class Coin(tt.Stage):
+        place = "fire"
+        threshold = tt.Positive(1.0, order=40)
+
+        def step(self, s):
+            s.spike = s.output = torch.where(s.potential > s.threshold, 1.0, 0.0)
+
+    report = tt.activity(tt.compose(Coin)(2), 2 * torch.rand(5, 2))
+    assert report.layers[""].gradient is None and report.layers[""].rate > 0
+    assert report.notes[0].endswith("gradient is not known: its firing stage does not call s.fire.")
+
+
 def test_random_spikes():
     layer = tt.snn.LIB(50, threshold=0.5, spike_fn=tt.functional.logistic(1.0))
     found = tt.activity(layer, torch.rand(20, 4, 50)).layers[""]

@@ -15,7 +15,7 @@ from ..stages import Scaled
 from .report import Neurons
 
 GRID = torch.linspace(-4.0, 4.0, 1601)
-"""Where the peak of a spike function's derivative is looked for, besides where the layer was; zero is in it."""
+"""Where the peak of a spike function's derivative is looked for; zero is in it."""
 
 
 class NeuronCount:
@@ -93,6 +93,9 @@ class NeuronCount:
             arguments = _arguments(self.layer, potential, shift, self._axis(potential.ndim))
         except MissingName as error:
             self.unknown = f"gradient is not known: its firing stage reads more than the potential ({error})"
+            return
+        if not arguments:
+            self.unknown = "gradient is not known: its firing stage does not call s.fire"
             return
         fire = self.layer.bound_step().fire
         slopes = [_slope(fire, v) for v in arguments]
