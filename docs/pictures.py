@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import torch
+from torch import nn
 
 import tracetorch as tt
 from tracetorch import plot
@@ -38,7 +39,8 @@ def drawings() -> dict[str, Callable[[], Any]]:
         found[f"response_{name}"] = lambda name=name: plot.response(getattr(tt.snn, name), height=0.5)
     for name in ("LIB", "LIT", "LITS"):
         found[f"response_{name}"] = lambda name=name: plot.response(getattr(tt.snn, name), height=0.4, quant_fn=hard)
-    found |= {"resonate_and_fire": resonate_and_fire, "exponential": exponential, **surrogates(), **traits()}
+    found |= {"resonate_and_fire": resonate_and_fire, "exponential": exponential, "activity": activity,
+              **surrogates(), **traits()}
     return found
 
 
@@ -49,6 +51,20 @@ def example(name: str) -> Any:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def activity() -> None:
+    """Draw the reports of a deep network as PyTorch initialises it, and calibrated."""
+    torch.manual_seed(0)
+    layers = [layer for k in range(6) for layer in (
+        nn.Linear(64 if k else 16, 64), tt.snn.LIB(64, quant_fn=tt.functional.round_ste()))]
+    model, x = nn.Sequential(*layers), torch.rand(50, 32, 16)
+    _, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
+    plot.activity(tt.activity(model, x), axes[0])
+    tt.calibrate(model, x, rate=0.1)
+    plot.activity(tt.activity(model, x), axes[1])
+    for row, title in zip(axes, ("as PyTorch initialises it", "calibrated to a rate of 0.1"), strict=True):
+        row[0].set_title(title)
 
 
 def run(layer: tt.Layer, x: torch.Tensor, ax: Any, neurons: tuple[int, ...] = (0,)) -> None:
