@@ -94,7 +94,8 @@ def test_long_input_is_scanned_in_chunks_with_the_same_result(monkeypatch):
     lengths_of_scans = []
 
     def noting(module, x, **options):
-        lengths_of_scans.append(len(x))
+        if options.get("check") is False:       # else the look at whether the model may be folded
+            lengths_of_scans.append(len(x))
         return tt.scan(module, x, **options)
 
     monkeypatch.setattr(measure, "scan", noting)
@@ -391,6 +392,23 @@ def test_whole_numbers_are_treated_as_in_a_scan():
     assert tt.activity(model, torch.tensor([[0, 1], [4, 2]])).layers["1"].neurons == 3
 
 
+def test_a_module_that_may_not_be_folded_is_refused_as_in_a_scan():
+    with pytest.raises(ValueError, match=r"folding differs from stepping.*use fold=False"):
+        tt.activity(Reversing(), torch.rand(5, 3, 4))
+    assert tt.activity(Reversing(), torch.rand(5, 3, 4), fold=False).layers["inner"].neurons == 4
+
+
+class Reversing(nn.Module):
+    """Mixes its batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = tt.snn.LIB(4)
+
+    def forward(self, x):
+        return self.inner(x.flip(0))
+
+
 @pytest.mark.parametrize(("call", "error", "text"), [
     (lambda: tt.activity("model", torch.rand(3, 2)), TypeError, "expected a torch.nn.Module, got str"),
     (lambda: tt.activity(network(), (torch.rand(3, 2), 1)), TypeError, "one tensor, as in tt.scan, got tuple; for a "
@@ -407,8 +425,9 @@ def test_whole_numbers_are_treated_as_in_a_scan():
      "lengths must lie between 0 and T=3"),
     (lambda: tt.activity(network(), torch.rand(3, 2, 5), lengths=[0, 0]), ValueError,
      "lengths are all 0: there is nothing to count"),
-    (lambda: tt.activity(nn.Sequential(nn.Flatten(0), nn.Linear(10, 2)), torch.rand(3, 2, 5), lengths=[3, 1]),
-     ValueError, r"with lengths the first size of what 1 \(Linear\) gets must be that of the batch"),
+    (lambda: tt.activity(nn.Sequential(nn.Flatten(0), nn.Linear(10, 2)), torch.rand(3, 2, 5), lengths=[3, 1],
+                         fold=False), ValueError,
+     r"with lengths the first size of what 1 \(Linear\) gets must be that of the batch"),
 ])
 def test_refusals(call, error, text):
     with pytest.raises(error, match=text):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..check import STEPS
 from ..layers.layer import Layer
 from ..layers.model import named_layers
 from ..layers.states import zero_states
@@ -66,6 +67,8 @@ def activity(model: nn.Module, x: Tensor, *, lengths: Tensor | list[int] | None 
     with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         twin = copy.deepcopy(model)
         zero_states(twin)
+        if fold and not isinstance(model, Layer):
+            scan(copy.deepcopy(twin), steps[:STEPS], backend="eager")       # says aloud where it may not be folded
         watch = Watch(twin, steps, gradient_fraction)
         for start, stop in _chunks(watch, len(steps), fold):
             watch.run(steps[start:stop], None if ends is None else (ends - start).clamp(0, stop - start))
@@ -140,7 +143,7 @@ class Watch:
         whole = [count for count in self.neurons.values() if not count.stepped]
         names = tuple(name for count in whole for name in count.recorded.values())
         with self.functions:
-            y = scan(self.model, x, record=names, lengths=lengths)
+            y = scan(self.model, x, record=names, lengths=lengths, check=False)
         traces: dict[str, Tensor] = y[1] if names else {}
         self.recorded = sum(trace.numel() for trace in traces.values()) // len(x)
         for count in whole:
