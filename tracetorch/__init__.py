@@ -46,12 +46,12 @@ for _name in _tether.FUNCTIONS:
     functional.__all__.append(_name)
 
 __all__ = [
-    "compose", "scan", "backend", "explain", "aot", "activity", "calibrate", "snn", "functional", "fusion", "Layer",
-    "Linear", "Model",
+    "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Linear", "Model",
     "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
     "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Adaptive", "Binary", "Ternary", "Refractory",
     "RelativeRefractory", "Reset", "Scaled",
     "zero_states", "detach_states", "save_states", "load_states", "TTcompile", "TTdecompile",
+    "activity", "calibrate",
 ]
 
 
