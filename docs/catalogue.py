@@ -36,7 +36,7 @@ API = {
 def write(folder: Path) -> None:
     """Write every generated page; a page whose text has not changed is left alone, so that builds stay quick."""
     folder.mkdir(exist_ok=True)
-    pages = {"traits.md": traits(), "api.md": api(), "plot.md": plots(), "lib_forward.txt": generated_code()}
+    pages = {"stages.md": stage_page(), "api.md": api(), "plot.md": plots(), "lib_forward.txt": generated_code()}
     pages |= {f"neurons-{key}.md": family(key) for key in FAMILIES if classes(key)}
     for name, text in pages.items():
         path = folder / name
@@ -119,24 +119,24 @@ def signature(name: str, call: Callable[..., Any]) -> str:
 
 
 def stages() -> list[type[tt.Stage]]:
-    """Return every public trait, in the order of places."""
+    """Return every public stage, in the order of places."""
     found = [v for v in vars(tt).values() if isinstance(v, type) and issubclass(v, tt.Stage) and v is not tt.Stage]
     places = tt.stages.PLACES
     return sorted(dict.fromkeys(found), key=lambda stage: places.index(stage.place))
 
 
-def traits() -> str:
-    """Return the page of all traits."""
-    rows = [f"| [`tt.{s.__name__}`](trait-{s.__name__}) | {s.place} | {_letter(s)} | {prose(_summary(s))} |"
+def stage_page() -> str:
+    """Return the page of all stages."""
+    rows = [f"| [`tt.{s.__name__}`](stage-{s.__name__}) | {s.place} | {_letter(s)} | {prose(_summary(s))} |"
             for s in stages()]
     head = [
-        "# Traits", "",
-        "A trait is one property of a neuron. `tt.compose` puts traits together to a class of neurons; "
-        "[](../write_a_trait.md) shows how to add your own. This page is made from the docstrings of the stages.", "",
-        "Traits run in the order of their places, whatever the order in which they are named. A letter is what the "
-        "trait adds to the name of a class, as in `DSLIT`.", "",
-        "| trait | place | letter | what it does |", "|---|---|---|---|", *rows, ""]
-    return "\n".join(head) + "\n" + "\n".join(_trait(s) for s in stages())
+        "# Stages", "",
+        "A stage is one property of a neuron. `tt.compose` puts stages together to a class of neurons; "
+        "[](../write_a_stage.md) shows how to add your own. This page is made from the docstrings of the stages.", "",
+        "Stages run in the order of their places, whatever the order in which they are named. A letter is what the "
+        "stage adds to the name of a class, as in `DSLIT`.", "",
+        "| stage | place | letter | what it does |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(head) + "\n" + "\n".join(_stage(s) for s in stages())
 
 
 def _letter(stage: type[tt.Stage]) -> str:
@@ -147,9 +147,9 @@ def _summary(stage: type[tt.Stage]) -> str:
     return inspect.cleandoc(stage.__doc__ or "").split("\n\n")[0].replace("\n", " ")
 
 
-def _trait(stage: type[tt.Stage]) -> str:
+def _stage(stage: type[tt.Stage]) -> str:
     name = stage.__name__
-    out = [f"(trait-{name})=", f"## {name}", "", markdown(stage.__doc__ or ""), ""]
+    out = [f"(stage-{name})=", f"## {name}", "", markdown(stage.__doc__ or ""), ""]
     if stage.__init__ is not object.__init__:
         out += [signature(f"tt.{name}", stage), ""]
     rows = [f"| `{key}` | {prose(p.allowed)} | {p.default} | {_pair(p.split, p.sided)} |"
@@ -158,8 +158,8 @@ def _trait(stage: type[tt.Stage]) -> str:
              for key, s in stage().states().items()]
     if rows:
         out += ["| name | values | default | becomes a pair |", "|---|---|---|---|", *rows, ""]
-    if f"trait_{name}" in pictures.drawings():
-        out += [f"![a neuron with {name}: its answer to four inputs](pictures/trait_{name}.png)", ""]
+    if f"stage_{name}" in pictures.drawings():
+        out += [f"![a neuron with {name}: its answer to four inputs](pictures/stage_{name}.png)", ""]
     return "\n".join(out)
 
 
@@ -195,7 +195,7 @@ def family(key: str) -> str:
 
 def _made_of(name: str) -> str:
     kinds = [type(stage).__name__ for stage in getattr(tt.snn, name).stages if stage != tt.Reset()]
-    return ", ".join(f"[{kind}](trait-{kind})" for kind in kinds)
+    return ", ".join(f"[{kind}](stage-{kind})" for kind in kinds)
 
 
 def _states(name: str) -> str:
@@ -218,7 +218,7 @@ def generated_code() -> str:
 def api() -> str:
     """Return the page of functions and base classes."""
     out = ["# Functions and classes", "",
-           "What `import tracetorch as tt` brings, besides the [traits](traits.md), the neurons in `tt.snn` and "
+           "What `import tracetorch as tt` brings, besides the [stages](stages.md), the neurons in `tt.snn` and "
            "`tt.functional`. This page is made from the docstrings.", ""]
     for title, names in API.items():
         out += [f"## {title}", ""]

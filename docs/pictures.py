@@ -40,7 +40,7 @@ def drawings() -> dict[str, Callable[[], Any]]:
     for name in ("LIB", "LIT", "LITS"):
         found[f"response_{name}"] = lambda name=name: plot.response(getattr(tt.snn, name), height=0.4, quant_fn=hard)
     found |= {"resonate_and_fire": resonate_and_fire, "exponential": exponential, "activity": activity,
-              **surrogates(), **traits()}
+              **surrogates(), **stages()}
     return found
 
 
@@ -109,8 +109,8 @@ def surrogate(fn: Callable[[torch.Tensor], torch.Tensor]) -> None:
     plot.surrogate(fn, ax)
 
 
-def traits() -> dict[str, Callable[[], Any]]:
-    """Return what draws the response of a neuron with each trait."""
+def stages() -> dict[str, Callable[[], Any]]:
+    """Return what draws the response of a neuron with each stage."""
     hard = {"quant_fn": tt.functional.round_ste()}
     company: dict[str, tuple[list, dict]] = {
         "Dual": ([tt.Dual, tt.Ternary], {"neg_beta": 0.5, **hard}), "Synaptic": ([tt.Synaptic, tt.Binary], hard),
@@ -120,5 +120,5 @@ def traits() -> dict[str, Callable[[], Any]]:
         "Ternary": ([tt.Ternary], hard), "Refractory": ([tt.Refractory(5), tt.Binary], hard),
         "Reset": ([tt.Reset("zero"), tt.Binary], hard), "Scaled": ([tt.Scaled], {"neg_scale": 0.5, **hard}),
     }
-    return {f"trait_{name}": (lambda stages=stages, kwargs=kwargs: plot.response(
+    return {f"stage_{name}": (lambda stages=stages, kwargs=kwargs: plot.response(
         tt.compose(*stages, name="Shown"), height=0.4, **kwargs)) for name, (stages, kwargs) in company.items()}

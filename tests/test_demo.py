@@ -48,7 +48,7 @@ def test_the_demo_writes_its_picture(demo):
     assert pixels[..., :3].std() > 0.05
 
 
-def test_the_demo_composes_its_second_neuron_from_its_own_trait():
+def test_the_demo_composes_its_second_neuron_from_its_own_stage():
     from tracetorch.demo.digits import Accommodating, network
 
     model = network()

@@ -68,7 +68,7 @@ def test_linears_tell_how_their_last_call_ran():
 def test_table_for_a_notebook():
     html = explain(nn.Sequential(tt.snn.LIB(3), tt.snn.LIB(3, spike_fn=unfusable)))._repr_html_()
     assert html.startswith("<table>") and html.count("<tr>") == 3
-    assert "<td>8 forward, 19 backward</td>" in html and "<td>not traced</td>" in html
+    assert "<td>8 forward, 19 backward</td>" in html and "<td>not captured</td>" in html
     assert "i &lt; " not in html.partition("<details>")[0] and "&lt;T&gt;(x_row[i])" in html
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from . import backends
 from .backends.cpp.matrix.linear import Seen
-from .fusion.cache import traced
-from .fusion.capture import CannotTrace
+from .fusion.cache import captured
+from .fusion.capture import CannotCapture
 from .layers.layer import Layer
 from .layers.linear import Linear
 from .layers.model import named_layers
@@ -32,7 +32,7 @@ class LayerExplanation:
         name: name of its class.
         backend: what `backend="auto"` would choose, "cpp", "triton" or "eager".
         why_not: for each backend that cannot run it the reason, by name.
-        operators: how many elementary operators one step has, forward and backward; None where it can't be traced.
+        operators: how many elementary operators one step has, forward and backward; None where it can't be captured.
         kept: what is kept for the backward pass, in words.
         kept_bytes: bytes kept per neuron and time step.
         source: the generated code, "" where there is none.
@@ -155,8 +155,8 @@ def _why_not(plan: backends.Plan) -> dict[str, str]:
 def _counts(plan: backends.Plan, every: int | None) -> tuple[tuple[int, int] | None, str, float | None]:
     """Operators of one step, and what a backward pass needs kept where states are kept once in `every` steps."""
     try:
-        program = traced(plan.step, plan.dtype)
-    except CannotTrace:
+        program = captured(plan.step, plan.dtype)
+    except CannotCapture:
         return None, "every intermediate tensor of every step", None
     operators = len(program.forward.lines), len(program.backward.lines)
     if every is None:
@@ -168,7 +168,7 @@ def _counts(plan: backends.Plan, every: int | None) -> tuple[tuple[int, int] | N
 
 def _row(layer: LayerExplanation) -> str:
     reasons = "<br>".join(f"<b>{name}</b>: {html.escape(reason)}" for name, reason in layer.why_not.items())
-    operators = f"{layer.operators[0]} forward, {layer.operators[1]} backward" if layer.operators else "not traced"
+    operators = f"{layer.operators[0]} forward, {layer.operators[1]} backward" if layer.operators else "not captured"
     text = html.escape("\n".join([*layer.uses, layer.source]))
     code = f"<details><summary>show</summary><pre>{text}</pre></details>" if layer.source else ""
     title = f"{html.escape(layer.path)} {html.escape(layer.name)}"

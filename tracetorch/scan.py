@@ -34,7 +34,7 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
     Args:
         module: a layer, or any module; then `x` needs a batch dimension after time.
         x: [T, ...] for a layer, [T, B, ...] for another module; T is 1 or more.
-        time_dim: where time lies in `x`, in the output and in the traces.
+        time_dim: where time lies in `x`, in the output and in the recordings.
         backend: "auto" (fused where possible), "eager", "cpp" or "triton".
         record: names of states or shared names ("mem", "potential") to return over time as well; in a module
             with several layers they apply to each layer that has them, or to one as in "1.mem".
@@ -46,7 +46,7 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
             compare: for a module that is meant to see all of time at once.
 
     Returns:
-        The output [T, ...]; with `record` the pair of it and a dict of traces [T, ...].
+        The output [T, ...]; with `record` the pair of it and a dict of recordings [T, ...].
 
     Raises:
         TypeError: no module, or no tensor.
@@ -67,12 +67,12 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
         before = _checked(module, steps, check) if fold and not isinstance(module, Layer) else None
         with run:
             y = run.all_at_once(steps) if fold or isinstance(module, Layer) else run.one_by_one(steps)
-            traces = run.traces
+            recordings = run.recordings
             if time_dim != 0:
-                y, traces = tree_map(lambda v: _time_back(module, v, time_dim), (y, traces))
+                y, recordings = tree_map(lambda v: _time_back(module, v, time_dim), (y, recordings))
     if before is not None:
         warn_of_changes(module, before)
-    return (y, traces) if names else y
+    return (y, recordings) if names else y
 
 
 def _checked(module: nn.Module, x: Tensor, check: bool | None) -> dict | None:
@@ -126,7 +126,7 @@ class Run:
         self.module, self.record, self.lengths = module, record, lengths
         self.length = shape[0]
         self.batch = shape[1] if len(shape) > 1 else 1
-        self.traces: States = {}
+        self.recordings: States = {}
         self._before: dict[Layer, dict[str, Tensor | None]] = {}
         if record:
             self._check_record()
@@ -185,9 +185,9 @@ class Run:
             return self._hand_written(layer, x)
         self._touch(layer)
         wanted = self._wanted(layer)
-        y, new, traces = layer.scan(x, layer.carried_states(), tuple(wanted), self.lengths)
+        y, new, recordings = layer.scan(x, layer.carried_states(), tuple(wanted), self.lengths)
         layer.carry_states(new)
-        self.traces.update({wanted[name]: trace for name, trace in traces.items()})
+        self.recordings.update({wanted[name]: recording for name, recording in recordings.items()})
         return y
 
     def _hand_written(self, layer: Layer, x: Tensor) -> Tensor:
@@ -214,7 +214,7 @@ class Run:
                 if self.lengths is not None:
                     _hold(layer, old, t < self.lengths)
                 self._collect(layer)
-        self.traces = {k: torch.stack(v) if isinstance(v, list) else v for k, v in self.traces.items()}
+        self.recordings = {k: torch.stack(v) if isinstance(v, list) else v for k, v in self.recordings.items()}
         return ys
 
     def _touch(self, layer: Layer) -> None:
@@ -241,7 +241,7 @@ class Run:
             if name not in layer.state_names:
                 raise ValueError(f"tt.scan: {name!r} can't be recorded where {type(layer).__name__} is stepped; "
                                  f"its states can: {', '.join(layer.state_names)}")
-            self.traces.setdefault(key, []).append(getattr(layer, name))  # type: ignore[attr-defined,arg-type]
+            self.recordings.setdefault(key, []).append(getattr(layer, name))  # type: ignore[attr-defined,arg-type]
 
     def _unfold(self, layer: Layer, x: Tensor) -> Tensor:
         """[T*B, ...] -> [T, B, ...]"""

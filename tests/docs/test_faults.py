@@ -207,7 +207,7 @@ def test_a_spike_function_that_counts_its_calls():
 
 
 class Salted(tt.Stage):
-    """A trait whose number makes a kernel that no test has built yet."""
+    """A stage whose number makes a kernel that no test has built yet."""
 
     def __init__(self, number=0):
         self.number = number
@@ -403,18 +403,18 @@ def test_a_process_forked_after_a_scan(cache):
     assert process.communicate(timeout=60)[0] == "0\n"
 
 
-def test_a_layer_of_traits_that_cannot_be_imported(tmp_path):
-    module = tmp_path / "gone_traits.py"
+def test_a_layer_of_stages_that_cannot_be_imported(tmp_path):
+    module = tmp_path / "gone_stages.py"
     module.write_text(pathlib.Path(ROOT / "docs" / "examples" / "exponential.py").read_text())
     sys.path.insert(0, str(tmp_path))
     try:
-        import gone_traits
-        layer = gone_traits.ExponentialLIF(2, quant_fn=HARD)
+        import gone_stages
+        layer = gone_stages.ExponentialLIF(2, quant_fn=HARD)
         data, values = pickle.dumps(layer), layer.state_dict()
-        assert type(pickle.loads(data)) is gone_traits.ExponentialLIF
+        assert type(pickle.loads(data)) is gone_stages.ExponentialLIF
     finally:
         sys.path.remove(str(tmp_path))
-    del sys.modules["gone_traits"]
-    with pytest.raises(ModuleNotFoundError, match="gone_traits"):
+    del sys.modules["gone_stages"]
+    with pytest.raises(ModuleNotFoundError, match="gone_stages"):
         pickle.loads(data)
     assert set(values) == {"raw_beta", "raw_knee", "raw_sharpness", "raw_threshold", "raw_bias"}

@@ -36,13 +36,13 @@ def test_every_public_name_is_described(pages):
     assert set(tt.snn.__all__) - {"Layer"} <= described and "snn.Layer" in described
 
 
-def test_traits_show_their_recurrence_parameters_and_states(pages):
-    traits = [v for v in vars(tt).values() if isinstance(v, type) and issubclass(v, tt.Stage) and v is not tt.Stage]
-    assert len(traits) >= 12
-    for trait in traits:
-        text = section(pages["traits"], trait.__name__)
-        assert recurrence(trait()) in text
-        assert all(f"`{name}`" in text for name in [*trait().parameters(), *trait().states()])
+def test_stages_show_their_recurrence_parameters_and_states(pages):
+    stages = [v for v in vars(tt).values() if isinstance(v, type) and issubclass(v, tt.Stage) and v is not tt.Stage]
+    assert len(stages) >= 12
+    for stage in stages:
+        text = section(pages["stages"], stage.__name__)
+        assert recurrence(stage()) in text
+        assert all(f"`{name}`" in text for name in [*stage().parameters(), *stage().states()])
 
 
 @pytest.mark.parametrize("name", [n for n in tt.snn.__all__ if n != "Layer"])

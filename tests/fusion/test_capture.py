@@ -1,4 +1,4 @@
-"""What cannot be traced, and the reason given; what is traced, and what it holds."""
+"""What cannot be captured, and the reason given; what is captured, and what it holds."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from torch import nn
 
 import tracetorch as tt
 from tests.stages.own.noise import Noise
-from tracetorch.fusion.cache import traced
-from tracetorch.fusion.capture import CannotTrace
+from tracetorch.fusion.cache import captured
+from tracetorch.fusion.capture import CannotCapture
 
 WEIGHT = torch.tensor(3.0)
 
@@ -69,8 +69,8 @@ REASONS = {
 def test_reason(name):
     fn, text = REASONS[name]
     step = tt.snn.LIB(4, spike_fn=fn).bound_step()
-    with pytest.raises(CannotTrace) as error:
-        traced(step, torch.float32)
+    with pytest.raises(CannotCapture) as error:
+        captured(step, torch.float32)
     assert text in str(error.value)
     if name not in ("size",):
         assert str(error.value).startswith("stage Binary, line ")
@@ -84,21 +84,21 @@ def test_reason_names_a_users_stage_and_line():
             s.shift = s.shift + s.potential.mean()
 
     step = tt.compose(tt.Binary, Crowd)(4).bound_step()
-    with pytest.raises(CannotTrace, match=r"^stage Crowd, line \d+ of test_capture.py \(`s.shift = .*`\): aten.mean"):
-        traced(step, torch.float32)
+    with pytest.raises(CannotCapture, match=r"^stage Crowd, line \d+ of test_capture.py \(`s.shift = .*`\): aten.mean"):
+        captured(step, torch.float32)
 
 
 def test_intermediate_may_be_written_in_place():
-    traced(tt.snn.LIB(4, spike_fn=writes).bound_step(), torch.float32)
+    captured(tt.snn.LIB(4, spike_fn=writes).bound_step(), torch.float32)
 
 
 def test_random_numbers_are_counted():
-    assert traced(tt.compose(tt.Binary, Noise)(4).bound_step(), torch.float32).draws == 1
+    assert captured(tt.compose(tt.Binary, Noise)(4).bound_step(), torch.float32).draws == 1
 
 
 def test_constants_follow_the_dtype():
     step = tt.snn.LIB(4, spike_fn=lambda v: v / torch.finfo(v.dtype).eps).bound_step()
-    constants = [{a for line in traced(step, d).forward.lines for a in line.args if isinstance(a, float)}
+    constants = [{a for line in captured(step, d).forward.lines for a in line.args if isinstance(a, float)}
                  for d in (torch.float32, torch.float64)]
     assert torch.finfo(torch.float32).eps in constants[0]
     assert torch.finfo(torch.float64).eps in constants[1]
@@ -106,25 +106,25 @@ def test_constants_follow_the_dtype():
 
 def test_code_of_lib():
     """mem = beta * mem + x; spike = sigmoid(4 * (mem - threshold + bias)); mem -= spike * threshold"""
-    program = traced(tt.snn.LIB(4).bound_step(), torch.float32)
+    program = captured(tt.snn.LIB(4).bound_step(), torch.float32)
     assert [line.op for line in program.forward.lines] == ["mul", "add", "sub", "add", "mul", "sigmoid", "mul", "sub"]
     assert program.states == ("mem",) and program.params == ("beta", "threshold", "bias") and program.draws == 0
 
 
 def test_traced_once_for_equal_callables():
     steps = [tt.snn.LIB(4, spike_fn=tt.functional.HeaviErfc(k)).bound_step() for k in (2.0, 2.0, 3.0)]
-    programs = [traced(step, torch.float32) for step in steps]
+    programs = [captured(step, torch.float32) for step in steps]
     assert programs[0] is programs[1] and programs[0] is not programs[2]
 
 
 @pytest.mark.parametrize("around", [torch.inference_mode, torch.no_grad, lambda: torch.autocast("cpu", torch.bfloat16)])
 def test_what_surrounds_the_call_does_not_matter(around):
-    def surrogate(v):       # a new function, so that it is traced inside
+    def surrogate(v):       # a new function, so that it is captured inside
         return torch.sigmoid(torch.sinh(v))
 
     with around():
-        program = traced(tt.snn.LIB(4, spike_fn=surrogate).bound_step(), torch.float32)
+        program = captured(tt.snn.LIB(4, spike_fn=surrogate).bound_step(), torch.float32)
     assert "sinh" in [line.op for line in program.forward.lines] and len(program.backward.lines) > 15
     state = torch.get_rng_state()
-    traced(tt.snn.LIB(4, spike_fn=lambda v: surrogate(v)).bound_step(), torch.float32)
+    captured(tt.snn.LIB(4, spike_fn=lambda v: surrogate(v)).bound_step(), torch.float32)
     assert torch.equal(state, torch.get_rng_state())

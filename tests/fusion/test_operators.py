@@ -188,11 +188,11 @@ def test_what_no_kernel_computes_is_refused(name):
 
 
 def test_asking_for_the_device_is_right_on_the_cpu_only():
-    from tracetorch.fusion.cache import traced
+    from tracetorch.fusion.cache import captured
 
     step = tt.snn.LIB(3, spike_fn=lambda v: torch.tanh(v * torch.tensor(2.0, device=v.device))).bound_step()
-    assert traced(step, torch.float32).asks_device
-    assert not traced(tt.snn.LIB(3).bound_step(), torch.float32).asks_device
+    assert captured(step, torch.float32).asks_device
+    assert not captured(tt.snn.LIB(3).bound_step(), torch.float32).asks_device
 
 
 @PROPERTY

@@ -773,7 +773,7 @@ def test_redefinitions_do_not_pile_up():
             def step(self, s):
                 s.drive = s.drive * self.factor
         step, call = tt.compose(Scaled, tt.Binary, name="Redefined")(4).described(torch.float32, x.device)
-        cache.traced(step, call.dtype)
+        cache.captured(step, call.dtype)
     assert len(cache._known) <= cache.LIMIT
     gc.collect()
     classes = sys.modules["tracetorch.layers.compose"]._classes

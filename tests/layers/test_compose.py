@@ -1,4 +1,4 @@
-"""compose: which class a set of traits gives, its name, signature, docstring, memory and pickles."""
+"""compose: which class a set of stages gives, its name, signature, docstring, memory and pickles."""
 
 import copy
 import inspect
@@ -20,28 +20,28 @@ from tests.stages.own.gain import Gain
 from tests.stages.own.resonant import Resonant
 from tests.support.compositions import COMPOSITIONS, HARD, assert_close, inputs, name_of, stepped
 
-TRAITS = {"D": tt.Dual, "S": tt.Synaptic, "R": tt.Recurrent}
+STAGES = {"D": tt.Dual, "S": tt.Synaptic, "R": tt.Recurrent}
 ENDS = {"LI": (), "LIEMA": (tt.EMA,), "LIB": (tt.Binary,), "LIT": (tt.Ternary,), "LITS": (tt.Scaled,)}
 
 
 def ready_made():
-    """The names of the 32 classes and the traits they are made of."""
-    for end, traits in ENDS.items():
+    """The names of the 32 classes and the stages they are made of."""
+    for end, stages in ENDS.items():
         letters = "DS" if end in ("LI", "LIEMA") else "DSR"
         for r in range(len(letters) + 1):
             for chosen in itertools.combinations(letters, r):
-                yield "".join(chosen) + end, (*(TRAITS[letter] for letter in chosen), *traits)
+                yield "".join(chosen) + end, (*(STAGES[letter] for letter in chosen), *stages)
 
 
-# -- one class per set of traits, whatever the order and the spelling ------------------
+# -- one class per set of stages, whatever the order and the spelling ------------------
 
 
-@pytest.mark.parametrize("name, traits", list(ready_made()), ids=lambda v: v if isinstance(v, str) else "")
-def test_ready_made_classes_are_compositions(name, traits):
+@pytest.mark.parametrize("name, stages", list(ready_made()), ids=lambda v: v if isinstance(v, str) else "")
+def test_ready_made_classes_are_compositions(name, stages):
     cls = getattr(tt.snn, name)
     assert cls.__name__ == cls.__qualname__ == name
-    assert all(tt.compose(*order) is cls for order in itertools.permutations(traits))
-    assert tt.compose(*(trait() for trait in traits)) is cls
+    assert all(tt.compose(*order) is cls for order in itertools.permutations(stages))
+    assert tt.compose(*(stage() for stage in stages)) is cls
     assert issubclass(cls, tt.Layer) and issubclass(cls, nn.Module)
 
 
@@ -57,7 +57,7 @@ def test_what_is_implied_may_be_named():
     assert tt.compose(tt.Ternary, tt.Scaled) is tt.compose(tt.Scaled) is tt.snn.LITS
 
 
-def test_the_order_of_traits_within_a_place_counts():
+def test_the_order_of_stages_within_a_place_counts():
     one, other = tt.compose(Delay, Gain), tt.compose(Gain, Delay)
     assert one is not other and one.__name__ != other.__name__
     assert [type(s) for s in one.stages] == [Delay, Gain, tt.Leaky]
@@ -82,7 +82,7 @@ def test_stages_compare_by_class_and_configuration():
 # -- names -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("traits, name", [
+@pytest.mark.parametrize("stages, name", [
     ((tt.Dual, tt.Binary, tt.Scaled), "DLIBS"),
     ((tt.Recurrent,), "RLI"),
     ((tt.EMA, tt.Ternary), "LIEMAT"),
@@ -90,8 +90,8 @@ def test_stages_compare_by_class_and_configuration():
     ((tt.Binary, tt.Adaptive), "LIB_Adaptive"),
     ((tt.Binary, tt.Adaptive, tt.RelativeRefractory), "LIB_Adaptive_RelativeRefractory"),
 ])
-def test_names_follow_the_rule(traits, name):
-    assert tt.compose(*traits).__name__ == name
+def test_names_follow_the_rule(stages, name):
+    assert tt.compose(*stages).__name__ == name
 
 
 def test_no_two_different_classes_share_a_name():
@@ -180,7 +180,7 @@ def test_dual_splits_traces_and_ternary_thresholds():
         ("pos", "neg")} | {"bias", "rho", "kappa"}
 
 
-def test_a_user_trait_may_split_too():
+def test_a_user_stage_may_split_too():
     assert list(tt.compose(tt.Dual, Resonant).pipeline.states) == ["pos_mem", "neg_mem", "pos_vel", "neg_vel"]
 
 
@@ -319,7 +319,7 @@ def make(value):
     return Nudge
 
 
-def test_a_redefined_trait_gives_a_new_class_and_leaves_the_old_one():
+def test_a_redefined_stage_gives_a_new_class_and_leaves_the_old_one():
     one, other = make(0.0), make(100.0)
     old, new = tt.compose(one, tt.Binary), tt.compose(other, tt.Binary)
     assert old is not new and old.__name__ == new.__name__

@@ -37,7 +37,7 @@ COMPOSE = {
                                   ["Refractory can't run", "tt.Binary or tt.Ternary"]),
     "reset without firing": (lambda: tt.compose(tt.Reset("none")), ValueError,
                              ["Reset(detach=False, mode='none') needs spikes", "add tt.Binary or tt.Ternary"]),
-    "a user's trait without firing": (lambda: tt.compose(Inhibition), ValueError, ["Inhibition can't run", "s.spike"]),
+    "a user's stage without firing": (lambda: tt.compose(Inhibition), ValueError, ["Inhibition can't run", "s.spike"]),
     "a name nobody has": (lambda: tt.compose(stage(step=lambda self, s: setattr(s, "x", s.nothing))), ValueError,
                           ["`s.nothing` does not exist", "potential", "beta"]),
     "drive too early": (lambda: tt.compose(stage(place="input", step=lambda self, s: s.drive)), ValueError,
@@ -106,7 +106,7 @@ def test_a_failed_composition_leaves_no_name_behind():
     assert tt.compose(Late, tt.Binary).__name__ == "LIB_Late"
 
 
-def test_an_error_of_a_trait_is_its_own():
+def test_an_error_of_a_stage_is_its_own():
     with pytest.raises(ZeroDivisionError):
         tt.compose(stage(step=lambda self, s: 1 / 0))
 

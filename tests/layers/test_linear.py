@@ -437,7 +437,7 @@ WAYS = {
     "vmap": (lambda m, x: torch.func.vmap(m)(x), "torch.func"),
     "grad": (lambda m, x: torch.func.grad(lambda x: m(x).sum())(x), "torch.func"),
     "jvp": (lambda m, x: torch.func.jvp(m, (x,), (x,)), "torch.func"),
-    "traced": (lambda m, x: torch.jit.trace(m, x, check_trace=False)(x), "watches operators"),
+    "captured": (lambda m, x: torch.jit.trace(m, x, check_trace=False)(x), "watches operators"),
     "sparse tensor": (lambda m, x: m(x.to_sparse_csr()), "sparse_csr"),
 }
 

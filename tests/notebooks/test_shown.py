@@ -49,7 +49,7 @@ def test_a_layer_shows_values_ranges_and_what_is_learned():
     assert "mem , shape [4, 3]" in text(layer._repr_html_())
 
 
-def test_a_trait_of_ones_own_is_shown_and_one_without_formula_too():
+def test_a_stage_of_ones_own_is_shown_and_one_without_formula_too():
     class Halving(tt.Stage):
         """Half of the input."""
 

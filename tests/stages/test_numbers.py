@@ -9,9 +9,9 @@ from tests.support.compositions import HARD, stepped
 from tracetorch import snn
 
 
-def fires(*traits, **values):
+def fires(*stages, **values):
     """A class with hard spikes, and the arguments of one neuron of it; every decay is 1/2 unless told."""
-    return tt.compose(*traits), {"spike_fn": HARD, **values}
+    return tt.compose(*stages), {"spike_fn": HARD, **values}
 
 
 EXAMPLES = {

@@ -35,13 +35,13 @@ FIRING = ((), (tt.Binary,), (tt.Ternary,), (tt.Binary, tt.Reset("zero")), (tt.Te
 
 
 def _random_kinds(count):
-    """Compositions with up to three random traits, half of them dual, with random ranks and learned parameters."""
+    """Compositions with up to three random stages, half of them dual, with random ranks and learned parameters."""
     draw = random.Random(5)
     found = {}
     for i in itertools.count():
-        traits = draw.sample(STAGES, draw.randint(0, 3)) + [tt.Dual] * (i % 2)
+        stages = draw.sample(STAGES, draw.randint(0, 3)) + [tt.Dual] * (i % 2)
         try:
-            composition = Composition(tt.compose(*dict.fromkeys(traits), *FIRING[i % 5]))
+            composition = Composition(tt.compose(*dict.fromkeys(stages), *FIRING[i % 5]))
         except ValueError:
             continue
         names = list(composition.cls.pipeline.parameters)

@@ -15,7 +15,7 @@ def gradient(fn, x, grad):
 
 
 def trace(fn, x):
-    """Graph of `gradient`, with draws as operators, traced at other values than it will see."""
+    """Graph of `gradient`, with draws as operators, captured at other values than it will see."""
     with TracingStream():
         return make_fx(lambda x, g: gradient(fn, x, g))(torch.rand_like(x), torch.rand_like(x))
 

@@ -87,7 +87,7 @@ class Stream(_Current):
 
 
 class TracingStream(_Current):
-    """Stands in for a Stream while a step is traced: a draw becomes the operator `tracetorch::draw`."""
+    """Stands in for a Stream while a step is captured: a draw becomes the operator `tracetorch::draw`."""
 
     def draw(self, like: Tensor) -> Tensor:
         self.draws += 1

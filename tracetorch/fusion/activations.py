@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..pipeline import Step
-from .capture import CannotTrace, derivative
+from .capture import CannotCapture, derivative
 from .code import Body
 
 Activation = Callable[[Tensor], Tensor]
@@ -26,7 +26,7 @@ def derivative_of(activation: Activation | None, dtype: torch.dtype) -> Body | N
         return None
     try:
         return derivative(activation, dtype)
-    except CannotTrace:
+    except CannotCapture:
         return None
 
 

@@ -1,4 +1,4 @@
-"""Which stage, and which line of whose code, is to blame for a step that cannot be traced."""
+"""Which stage, and which line of whose code, is to blame for a step that cannot be captured."""
 
 from __future__ import annotations
 

@@ -8,21 +8,21 @@ from collections import OrderedDict
 import torch
 
 from ..pipeline import Step
-from .capture import CannotTrace, TracedStep, trace
+from .capture import CannotCapture, CapturedStep, capture
 from .understood import NotUnderstood, understand
 from .witness import Witness
 
 LIMIT = 256     # steps; those least used are forgotten, with their kernels
-_known: OrderedDict[tuple, TracedStep | CannotTrace] = OrderedDict()
+_known: OrderedDict[tuple, CapturedStep | CannotCapture] = OrderedDict()
 _lock = threading.Lock()
 
 
-def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> TracedStep:
-    """Return `step` traced in `dtype`, from memory where it is made of what it was made of; raises CannotTrace."""
+def captured(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> CapturedStep:
+    """Return `step` captured in `dtype`, from memory where it is made of what it was made of; raises CannotCapture."""
     try:
         made_of = understand(step)
     except NotUnderstood as error:
-        raise CannotTrace(f"{error}; a kernel would not see it change") from None
+        raise CannotCapture(f"{error}; a kernel would not see it change") from None
     pipeline = step.pipeline
     names = tuple(pipeline.states), tuple(pipeline.parameters), type(pipeline)
     key = (step.name, made_of.token, names, dtype, record, torch.get_default_dtype())
@@ -32,8 +32,8 @@ def traced(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Trac
             _known.move_to_end(key)
     if found is None:
         found = _capture(step, dtype, record, made_of, key)
-    if isinstance(found, CannotTrace):
-        raise CannotTrace(*found.args)      # a new one: raising gathers the frames it passes
+    if isinstance(found, CannotCapture):
+        raise CannotCapture(*found.args)      # a new one: raising gathers the frames it passes
     return found
 
 
@@ -46,14 +46,14 @@ def witness(step: Step) -> Witness | None:
 
 
 def _capture(step: Step, dtype: torch.dtype, record: tuple[str, ...], made_of: Witness,
-             key: tuple) -> TracedStep | CannotTrace:
+             key: tuple) -> CapturedStep | CannotCapture:
     try:
-        found: TracedStep | CannotTrace = trace(step, dtype, record)
-    except CannotTrace as error:
-        found = CannotTrace(*error.args)      # without the frames, which would keep tensors alive
+        found: CapturedStep | CannotCapture = capture(step, dtype, record)
+    except CannotCapture as error:
+        found = CannotCapture(*error.args)      # without the frames, which would keep tensors alive
     if not made_of.holds() and getattr(witness(step), "token", None) != made_of.token:
         made_of.restore()
-        return CannotTrace("the step changes what it is made of when it is called, as by counting its calls, and a "
+        return CannotCapture("the step changes what it is made of when it is called, as by counting its calls, and a "
                            "kernel would not; compute from its arguments alone, or keep it in a tt.State")
     with _lock:
         _known[key] = found

@@ -1,4 +1,4 @@
-"""A composed step, traced into two pieces of straight-line code: forward, and backward from the old states."""
+"""A composed step, captured into two pieces of straight-line code: forward, and backward from the old states."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ DECOMPOSED = """addcdiv addcmul celu deg2rad elu elu_backward frac gelu gelu_bac
     special_log_ndtr special_xlog1py threshold threshold_backward xlogy"""
 
 
-class CannotTrace(Exception):
+class CannotCapture(Exception):
     """The step cannot become a fused kernel; the text says which stage and line, and why."""
 
 
 @dataclass(frozen=True)
-class TracedStep:
+class CapturedStep:
     """One time step as straight-line code.
 
     forward:  (x, *states, *params) -> (y, *states, *traces)
@@ -72,8 +72,8 @@ class TracedStep:
     built: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-def trace(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> TracedStep:
-    """Trace `step` computed in `dtype`; raises CannotTrace."""
+def capture(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> CapturedStep:
+    """Capture `step` computed in `dtype`; raises CannotCapture."""
     states = tuple(step.pipeline.states)
     free = tuple(lifted(step))
     params = (*step.pipeline.parameters, *free)
@@ -83,18 +83,18 @@ def trace(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Trace
         with torch.no_grad():
             plain = _record(call.forward, call.inputs, dtype, SIZES[0])[0]
     if first != second:
-        raise CannotTrace(
+        raise CannotCapture(
             "the step computes with the size of its input or with numbers taken from its values, which are "
             "others in the next call; a fused step is elementwise"
         )
     if plain != first[0]:
-        raise CannotTrace("the step computes something else where gradients are off (torch.is_grad_enabled())")
+        raise CannotCapture("the step computes something else where gradients are off (torch.is_grad_enabled())")
     starts = tuple(float(step.pipeline.states[s].init) for s in states)
-    return TracedStep(step.name, *first, states, starts, params, free, record, call.draws, dtype, call.asks_device)
+    return CapturedStep(step.name, *first, states, starts, params, free, record, call.draws, dtype, call.asks_device)
 
 
 def derivative(activation: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Body:
-    """Trace (raw, gradient of activation(raw)) -> (gradient of raw,); raises CannotTrace."""
+    """Trace (raw, gradient of activation(raw)) -> (gradient of raw,); raises CannotCapture."""
 
     def function(raw: Tensor, gradient: Tensor) -> list[Tensor]:
         raw = raw.detach().requires_grad_()
@@ -164,12 +164,12 @@ def _record(function: Callable, names: list[str], dtype: torch.dtype, size: int)
         with _Escapes() as escapes, _Calls(recorder):
             outputs = function(*examples)
         return recorder.body(outputs), escapes.asks_device
-    except (CannotTrace, Unsupported) as error:
-        raise CannotTrace(str(error)) from None
+    except (CannotCapture, Unsupported) as error:
+        raise CannotCapture(str(error)) from None
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         place = where(error.__traceback__)
-        raise CannotTrace(f"{place}{type(error).__name__}: {reason}") from error
+        raise CannotCapture(f"{place}{type(error).__name__}: {reason}") from error
 
 
 def _gradients(outputs: Sequence[Tensor], cotangents: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -206,13 +206,13 @@ class _Calls(TorchDispatchMode):
         try:
             self.recorder.call(func, args, kwargs, out)
         except Unsupported as error:
-            raise CannotTrace(f"{here()}{func} {error}") from None
+            raise CannotCapture(f"{here()}{func} {error}") from None
         return out
 
     def number(self, func: OpOverload, tensor: Tensor) -> float:
         """A tensor read as a Python number: only if it is the same in every call."""
         if isinstance(self.recorder.value(tensor), Name):
-            raise CannotTrace(f"{here()}a Python branch or number depends on the values of a tensor; use torch.where")
+            raise CannotCapture(f"{here()}a Python branch or number depends on the values of a tensor; use torch.where")
         return func(tensor)
 
 
@@ -223,12 +223,12 @@ class _Escapes(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in (Tensor.numpy, Tensor.tolist, Tensor.__array__):
-            raise CannotTrace(f"{here()}{func.__name__}() leaves torch; a fused step is torch operators only")
+            raise CannotCapture(f"{here()}{func.__name__}() leaves torch; a fused step is torch operators only")
         name = getattr(getattr(func, "__self__", None), "__name__", "") if func.__name__ == "__get__" else func.__name__
         if name in ASKS | DEVICE and not _caller().startswith(LIBRARY):
             if name in ASKS:
-                raise CannotTrace(f"{here()}asks a tensor for its {name.strip('_')}, which is another one in the next "
-                                  "call; a fused step is elementwise (zeros_like and expand_as need no shape)")
+                raise CannotCapture(f"{here()}asks a tensor for its {name.strip('_')}, which is another one in the "
+                                    "next call; a fused step is elementwise (zeros_like and expand_as need no shape)")
             self.asks_device = True
         return func(*args, **(kwargs or {}))
 

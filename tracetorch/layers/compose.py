@@ -49,27 +49,27 @@ def _rebuild(stages: tuple[Stage, ...], defaults: tuple, name: str | None) -> ty
 copyreg.pickle(NeuronType, _reduce)
 
 
-def compose(*traits: type[Stage] | Stage, defaults: dict[str, Any] | None = None,
+def compose(*named: type[Stage] | Stage, defaults: dict[str, Any] | None = None,
             name: str | None = None) -> type[Neuron]:
-    """Return the class of neurons that a set of traits describes: an `nn.Module` class named after them.
+    """Return the class of neurons that a set of stages describes: an `nn.Module` class named after them.
 
         tt.compose(tt.Dual, tt.Synaptic, tt.Ternary) is tt.snn.DSLIT
 
-    Traits run in the order of their places, input < drive < membrane < threshold < fire < gate < reset < output,
+    Stages run in the order of their places, input < drive < membrane < threshold < fire < gate < reset < output,
     within a place as they are named. A leaky membrane and, where the neuron fires, a subtracting reset are added
-    if none is named; `Scaled` alone means `Ternary` as well. The same traits give the same class object.
+    if none is named; `Scaled` alone means `Ternary` as well. The same stages give the same class object.
 
     Args:
-        traits: stage classes, or instances where a trait is configured (`tt.Reset("zero")`).
+        named: stage classes, or instances where a stage is configured (`tt.Reset("zero")`).
         defaults: other defaults for arguments of the constructor, such as `dict(beta=0.95)`.
-        name: name of the class; without it the name follows from the traits (Dual, Synaptic, Ternary: DSLIT).
+        name: name of the class; without it the name follows from the stages (Dual, Synaptic, Ternary: DSLIT).
 
     Raises:
         TypeError: something is no stage.
-        ValueError: traits that contradict each other, a stage that reads what is not there, a name or default
+        ValueError: stages that contradict each other, a stage that reads what is not there, a name or default
             that can't be.
     """
-    stages = _ordered(traits)
+    stages = _ordered(named)
     overrides = tuple(sorted((defaults or {}).items()))
     try:
         known = _classes.get((stages, exact(overrides), name))
@@ -79,13 +79,13 @@ def compose(*traits: type[Stage] | Stage, defaults: dict[str, Any] | None = None
     return known or _create(stages, overrides, name)
 
 
-def _ordered(traits: tuple) -> tuple[Stage, ...]:
+def _ordered(named: tuple) -> tuple[Stage, ...]:
     """Return instances in the order of their places, with what is implied added."""
     stages: list[Stage] = []
-    for trait in traits:
-        stage = trait() if isinstance(trait, type) and issubclass(trait, Stage) else trait
+    for one in named:
+        stage = one() if isinstance(one, type) and issubclass(one, Stage) else one
         if not isinstance(stage, Stage):
-            raise TypeError(f"tt.compose takes stages such as tt.Dual or tt.Reset('zero'), got {trait!r}")
+            raise TypeError(f"tt.compose takes stages such as tt.Dual or tt.Reset('zero'), got {one!r}")
         if any(type(stage) is type(other) for other in stages):
             raise ValueError(f"tt.compose: {type(stage).__name__} is named twice; name it once")
         stages.append(stage)
@@ -214,7 +214,7 @@ def _title(stages: tuple[Stage, ...], overrides: tuple) -> str:
 
 
 def _check_name(title: str, recipe: tuple) -> None:
-    """Two different classes never share a name; a class whose traits were defined anew replaces the old one."""
+    """Two different classes never share a name; a class whose stages were defined anew replaces the old one."""
     if not title.isidentifier() or keyword.iskeyword(title):
         raise ValueError(f"tt.compose: {title!r} can't name a class; pass name= with letters, digits and underscores")
     taken = _names.get(title)

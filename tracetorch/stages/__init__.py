@@ -1,4 +1,4 @@
-"""One file per trait; `base` has what they share, `parameters` what they declare."""
+"""One file per stage; `base` has what they share, `parameters` what they declare."""
 
 from .adaptive import Adaptive
 from .base import PLACES, Stage

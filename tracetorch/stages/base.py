@@ -1,4 +1,4 @@
-"""The base of every trait: a stage declares parameters, states and `step`, and nothing else."""
+"""The base of every stage: a stage declares parameters, states and `step`, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Declared = TypeVar("_Declared", Parameter, State)
 
 
 class Stage:
-    """One trait of a neuron, written as ordinary PyTorch for one time step.
+    """One stage of a neuron, written as ordinary PyTorch for one time step.
 
     Subclasses declare class attributes (`tt.Decay`, `tt.Positive`, `tt.Bias`, `tt.Real`, `tt.State`) and
     `step(self, s)`; `after(self, s)` runs in the same order once the output is known. `s` is a namespace:
@@ -32,7 +32,7 @@ class Stage:
 
     place = "threshold"
     symbol: str | None = None
-    """What the trait adds to the name of a neuron; without one the class name is appended."""
+    """What the stage adds to the name of a neuron; without one the class name is appended."""
     sided = False
     """True for a firing stage with two directions: `sided` parameters become pairs."""
     needs_hard_spikes = False
@@ -44,7 +44,7 @@ class Stage:
             raise ValueError(f"{cls.__name__}.place: got {cls.place!r}, allowed are {', '.join(PLACES)}")
 
     def step(self, s: Any) -> None:
-        """Compute this trait's share of one time step."""
+        """Compute this stage's share of one time step."""
 
     def after(self, s: Any) -> None:
         """Update what depends on this step's output."""

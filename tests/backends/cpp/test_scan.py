@@ -64,10 +64,10 @@ def test_every_gradient_of_the_largest_neuron(given):
 
 
 def test_random_compositions():
-    traits = [(), (tt.Dual,), (tt.Synaptic,), (tt.Recurrent,), (tt.EMA,)]
+    stages = [(), (tt.Dual,), (tt.Synaptic,), (tt.Recurrent,), (tt.EMA,)]
     ends = [(tt.Binary, tt.Adaptive), (tt.Ternary, tt.Adaptive), (tt.Scaled,), (tt.Binary, tt.RelativeRefractory)]
     g = torch.Generator().manual_seed(0)
-    every = list(itertools.product(traits, traits, ends))
+    every = list(itertools.product(stages, stages, ends))
     for k in torch.randperm(len(every), generator=g)[:12].tolist():
         first, second, last = every[k]
         cls = tt.compose(*dict.fromkeys(first + second), *last)

@@ -62,8 +62,8 @@ def test_every_stage(composition):
 
 @pytest.mark.parametrize("quantiser", [F.round_ste(0.25), F.stochastic_round_ste(0.5), F.probabilistic_ste()], ids=repr)
 def test_quantisers(quantiser, dtype):
-    traits = (tt.Dual, tt.Synaptic, tt.Recurrent, tt.Ternary, tt.Scaled)
-    layer = Composition(tt.compose(*traits)).build(quant_fn=quantiser, spike_fn=F.sigmoid4x).to("cuda", torch.float64)
+    stages = (tt.Dual, tt.Synaptic, tt.Recurrent, tt.Ternary, tt.Scaled)
+    layer = Composition(tt.compose(*stages)).build(quant_fn=quantiser, spike_fn=F.sigmoid4x).to("cuda", torch.float64)
     compare(layer, inputs(20, 4, 3).cuda())
 
 

@@ -47,7 +47,7 @@ def compare(layer, x, error=1e-10, **options):
 
 
 @pytest.mark.parametrize("quantiser", QUANTISERS)
-@pytest.mark.parametrize("name", [name for name, traits in WRITTEN.items() if tt.compose(*traits).pipeline.fires])
+@pytest.mark.parametrize("name", [name for name, stages in WRITTEN.items() if tt.compose(*stages).pipeline.fires])
 def test_written_firing(name, quantiser):
     layer = build(name, quant_fn=QUANTISERS[quantiser])
     assert_written(layer)

@@ -1,4 +1,4 @@
-"""Traits as a user would write them: every file here joins the generic tests by being here."""
+"""Stages as a user would write them: every file here joins the generic tests by being here."""
 
 import importlib
 import pkgutil

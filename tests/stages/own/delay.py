@@ -1,4 +1,4 @@
-"""A configured trait, with as many states as its configuration asks for."""
+"""A configured stage, with as many states as its configuration asks for."""
 
 import tracetorch as tt
 

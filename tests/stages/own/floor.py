@@ -1,4 +1,4 @@
-"""A trait that changes a state of another trait."""
+"""A stage that changes a state of another stage."""
 
 import torch
 

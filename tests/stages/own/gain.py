@@ -1,4 +1,4 @@
-"""The smallest trait: one parameter, no state."""
+"""The smallest stage: one parameter, no state."""
 
 import tracetorch as tt
 

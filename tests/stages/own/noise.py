@@ -1,4 +1,4 @@
-"""A trait that draws random numbers."""
+"""A stage that draws random numbers."""
 
 import tracetorch as tt
 

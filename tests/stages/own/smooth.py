@@ -1,4 +1,4 @@
-"""A trait behind the neuron, for any output."""
+"""A stage behind the neuron, for any output."""
 
 import tracetorch as tt
 

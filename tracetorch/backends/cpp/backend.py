@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 
 from ...fusion.activations import derivative_of, inside
-from ...fusion.cache import traced
-from ...fusion.capture import CannotTrace
+from ...fusion.cache import captured
+from ...fusion.capture import CannotCapture
 from ...pipeline import Step
 from ..program import Refused
 from . import build
@@ -29,8 +29,8 @@ def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[s
             record: tuple[str, ...]) -> CppProgram:
     """Return the compiled step, made once for each layout; see `backends.choose` for the arguments."""
     try:
-        found = traced(step, dtype, record)
-    except CannotTrace as error:
+        found = captured(step, dtype, record)
+    except CannotCapture as error:
         raise Refused(str(error)) from None
     vectors, activations = tuple([ranks[n] == 1 for n in found.params]), inside(step, found.params, dtype)
     key = "cpp", io, vectors, activations

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...fusion.capture import TracedStep
+from ...fusion.capture import CapturedStep
 from ..program import Gradients, Scanned, Shape
 from . import build
 from .slots import Slots
@@ -22,7 +22,7 @@ SEGMENT = 10    # steps recomputed at a time: costs as little as keeping every s
 class CppProgram:
     """The compiled code of one captured step in one layout; a `backends.program.Program`."""
 
-    def __init__(self, step: TracedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...]):
+    def __init__(self, step: CapturedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...]):
         self.step, self.layout, self.activations = step, layout, activations
         self.name, self.dtype, self.record, self.draws = step.name, step.dtype, step.record, step.draws > 0
         self.states, self.starts, self.parameters = step.states, step.starts, step.params

@@ -1,4 +1,4 @@
-"""The C++ text of one traced step: what loop.h, forward.h and backward.h ask a generated file to define."""
+"""The C++ text of one captured step: what loop.h, forward.h and backward.h ask a generated file to define."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from ...fusion.capture import TracedStep
+from ...fusion.capture import CapturedStep
 from ...fusion.code import Body
 from .dialect import CPP
 from .slots import Slots, backward_slots, forward_slots
@@ -49,7 +49,7 @@ class Wanted(NamedTuple):
         return [q for q in layout.order() if self.params[q]]
 
 
-def forward_source(step: TracedStep, layout: Layout) -> tuple[str, Slots]:
+def forward_source(step: CapturedStep, layout: Layout) -> tuple[str, Slots]:
     """Return the C++ text of the scan forward in time, and where its arguments lie."""
     states = len(step.states)
     stores = ["tt::store(y_row[i], {});", *(f"next[{q} * W + i] = {{}};" for q in range(states))]
@@ -63,7 +63,7 @@ def forward_source(step: TracedStep, layout: Layout) -> tuple[str, Slots]:
     return _file(step, layout, "forward", "", slots, [function]), slots
 
 
-def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> tuple[str, Slots]:
+def backward_source(step: CapturedStep, layout: Layout, wanted: Wanted) -> tuple[str, Slots]:
     """Return the C++ text of the scan backward in time, and where its arguments lie."""
     states, grads = len(step.states), wanted.of(layout)
     kept = [0] * wanted.x + [1 + q for q in range(states)] + [1 + states + q for q in grads]
@@ -88,7 +88,7 @@ def backward_source(step: TracedStep, layout: Layout, wanted: Wanted) -> tuple[s
     return _file(step, layout, "backward", extra, slots, functions), slots
 
 
-def _file(step: TracedStep, layout: Layout, loop: str, extra: str, slots: Slots, functions: list[str]) -> str:
+def _file(step: CapturedStep, layout: Layout, loop: str, extra: str, slots: Slots, functions: list[str]) -> str:
     starts = ", ".join(CPP.literal(v) for v in step.starts) or "T(0)"
     body = "\n".join(functions)
     return f"""\
@@ -112,7 +112,7 @@ struct Step {{
 """
 
 
-def _function(name: str, arguments: str, step: TracedStep, layout: Layout, body: Body, stores: list[str]) -> str:
+def _function(name: str, arguments: str, step: CapturedStep, layout: Layout, body: Body, stores: list[str]) -> str:
     lines, outputs = CPP.write(body)
     reads = body.reads()
     before: list[str] = []
@@ -144,7 +144,7 @@ def _through_activations(derivatives: list[Body | None]) -> str:
     return "\n".join([f"  INLINE void through_activation({arguments}) {{", *inside, "  }"])
 
 
-def _sources(step: TracedStep, layout: Layout, body: Body) -> list[tuple[str, str]]:
+def _sources(step: CapturedStep, layout: Layout, body: Body) -> list[tuple[str, str]]:
     """Where each input of a body is read, in the order of its inputs."""
     place = {}
     for kind in (False, True):

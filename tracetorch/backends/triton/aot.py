@@ -14,7 +14,7 @@ from triton.compiler import ASTSource
 
 from ...fusion.activations import inside
 from ...fusion.callables import lifted
-from ...fusion.capture import CannotTrace
+from ...fusion.capture import CannotCapture
 from ...fusion.code import Unsupported
 from ...pipeline import Step
 from ..plan import Call
@@ -47,7 +47,7 @@ def aot(step: Step, call: Call, io: torch.dtype, arch: str) -> list[CompiledKern
     target, compute = GPUTarget("cuda", int(arch.removeprefix("sm_")), 32), call.dtype
     try:
         chain = chain_of(step, compute)
-    except (CannotTrace, Unsupported) as error:
+    except (CannotCapture, Unsupported) as error:
         raise RuntimeError(f"aot: {error}") from None
     ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
     options = launch.constants(chain, 1024, compute, tuple(ranks[n] for n in chain.parameters)) | {"PARTIAL": False}

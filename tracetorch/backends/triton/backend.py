@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from ...fusion.activations import inside
-from ...fusion.capture import CannotTrace
+from ...fusion.capture import CannotCapture
 from ...fusion.code import Unsupported
 from ...pipeline import Step
 from ..program import Refused
@@ -33,12 +33,12 @@ def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[s
     """Return the chain of stages that runs a step, made once; see `backends.choose` for the arguments."""
     try:
         chain = chain_of(step, dtype, record)
-    except (CannotTrace, Unsupported) as error:
+    except (CannotCapture, Unsupported) as error:
         raise Refused(str(error)) from None
     return TritonProgram(step.name, chain, dtype, record, inside(step, chain.parameters, dtype))
 
 
 def chain_of(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Chain:
-    """Return the hand-written stages of a step, or a derived one; raises CannotTrace, Unsupported."""
+    """Return the hand-written stages of a step, or a derived one; raises CannotCapture, Unsupported."""
     found = handwritten(step) if not record else None
     return derived(step, dtype, record) if found is None else found

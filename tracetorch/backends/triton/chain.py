@@ -1,4 +1,4 @@
-"""From a step to the stages that run it: hand-written ones where every trait has one."""
+"""From a step to the stages that run it: hand-written ones where every stage has one."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Steps without hand-written stages: traced, printed as one Triton stage, and run in the same loop."""
+"""Steps without hand-written stages: captured, printed as one Triton stage, and run in the same loop."""
 
 from __future__ import annotations
 
 import hashlib
 import linecache
 
-from ...fusion.cache import traced
-from ...fusion.capture import TracedStep
+from ...fusion.cache import captured
+from ...fusion.capture import CapturedStep
 from ...fusion.code import Body, Unsupported
 from ...pipeline import Step
 from .chain import Chain, Link
@@ -21,8 +21,8 @@ from tracetorch.backends.triton import math as m
 
 
 def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Chain:
-    """The composition with the one stage that `step` was traced into; raises CannotTrace, Unsupported."""
-    program = traced(step, dtype, record)
+    """The composition with the one stage that `step` was captured into; raises CannotCapture, Unsupported."""
+    program = captured(step, dtype, record)
     if program.asks_device:
         raise Unsupported("the step asks a tensor for its device, and was captured on the CPU; zeros_like and "
                           "full_like need no device")
@@ -31,7 +31,7 @@ def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Chain:
     return program.built["triton"]
 
 
-def _chain(program: TracedStep) -> Chain:
+def _chain(program: CapturedStep) -> Chain:
     text = source(program)
     functions = load(text)
     stage = Link(functions["step"], functions["step_back"], program.states, program.states, program.params)
@@ -40,8 +40,8 @@ def _chain(program: TracedStep) -> Chain:
                        text=text)
 
 
-def source(program: TracedStep) -> str:
-    """The Triton text of one traced step: a stage that reads and writes every state."""
+def source(program: CapturedStep) -> str:
+    """The Triton text of one captured step: a stage that reads and writes every state."""
     states, params = len(program.states), len(program.params)
     reads = ["wire[0]", *(f"state[{i}]" for i in range(states)), *(f"par[{i}]" for i in range(params))]
     cotangents = ["gwire[0]", *(f"gnew[{i}]" for i in range(states))]
