@@ -13,9 +13,9 @@ from torch import Tensor
 Run = Callable[[Tensor], Tensor]
 
 
-def copy(neurons: int) -> Run:
-    """The least that any layer must do: read the input and write an output of its size."""
-    return lambda x: 1.5 * x
+def activation(function: Run) -> Callable[[int], Run]:
+    """For scale: one elementwise function of the whole input."""
+    return lambda neurons: function
 
 
 def scanned(name: str) -> Callable[[int], Run]:
@@ -92,7 +92,8 @@ def snntorch_leaky(neurons: int) -> Run:
 
 
 CONTESTANTS: dict[str, Callable[[int], Run]] = {
-    "copy": copy,
+    "torch.sigmoid": activation(torch.sigmoid),
+    "torch.relu": activation(torch.relu),
     "tracetorch LIB": scanned("LIB"),
     "tracetorch DSRLITS": scanned("DSRLITS"),
     "tracetorch LIF": scanned("LIF"),
@@ -104,4 +105,40 @@ CONTESTANTS: dict[str, Callable[[int], Run]] = {
     "snntorch Leaky": snntorch_leaky,
     "traceTorch 0.19 LIB": stepped("LIB"),
     "traceTorch 0.19 DSRLITS": stepped("DSRLITS"),
+}
+
+
+Step = tuple[Callable[[Tensor], Tensor], Callable[[], object], list]
+
+
+def layer_of(name: str) -> Callable[[int], Step]:
+    """One of our classes, or of traceTorch 0.19 where that is what `import tracetorch` finds."""
+    def build(neurons: int) -> Step:
+        import tracetorch as tt
+        layer = getattr(tt.snn, name)(neurons)
+        return layer, layer.zero_states, list(layer.parameters())
+    return build
+
+
+def spikingjelly_step(neurons: int) -> Step:
+    """SpikingJelly's single-step LIF with a learnable time constant."""
+    from spikingjelly.activation_based import functional, neuron
+    layer = neuron.ParametricLIFNode(step_mode="s")
+    return layer, lambda: functional.reset_net(layer), list(layer.parameters())
+
+
+def snntorch_step(neurons: int) -> Step:
+    """snnTorch's Leaky, which keeps its membrane, with learnable decay and threshold."""
+    import snntorch
+    layer = snntorch.Leaky(beta=0.9, learn_beta=True, learn_threshold=True, init_hidden=True)
+    return layer, layer.reset_mem, list(layer.parameters())
+
+
+STEPPED: dict[str, Callable[[int], Step]] = {
+    "tracetorch LIB": layer_of("LIB"),
+    "tracetorch DSRLITS": layer_of("DSRLITS"),
+    "traceTorch 0.19 LIB": layer_of("LIB"),
+    "traceTorch 0.19 DSRLITS": layer_of("DSRLITS"),
+    "spikingjelly ParametricLIFNode": spikingjelly_step,
+    "snntorch Leaky": snntorch_step,
 }

@@ -9,7 +9,7 @@ BASE = (100, 16, 256)
 AXES = {"T (steps)": [(t, 16, 256) for t in (10, 30, 100, 300, 1000, 3000)],
         "B (batch)": [(100, b, 256) for b in (1, 4, 16, 64, 256)],
         "N (neurons)": [(100, 16, n) for n in (16, 64, 256, 1024, 4096)]}
-DRAWN = ("copy", "tracetorch LIB", "tracetorch DSRLITS")
+DRAWN = ("torch.sigmoid", "tracetorch LIB", "tracetorch DSRLITS")
 
 
 def draw(path: Path, threads: int) -> None:
@@ -18,7 +18,7 @@ def draw(path: Path, threads: int) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from .__main__ import measure
+    from .measure import measure
 
     figure, panels = plt.subplots(1, 3, figsize=(13, 4), sharey=True, layout="constrained")
     for panel, (label, sizes), index in zip(panels, AXES.items(), range(3), strict=True):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import tracetorch as tt
 
-from .__main__ import device
+from .measure import device
 
 RESULTS = Path(__file__).parent / "results"
 T, B, SIZES = 100, 64, (700, 256, 256, 20)
