@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -163,7 +164,7 @@ class Run:
             return self._steps(self.module, x)
         outer = current.swap(self)
         try:
-            y = self.module(x.flatten(0, 1))
+            y = self.module(rearrange(x, "t b ... -> (t b) ..."))
         finally:
             current.swap(outer)
         return tree_map(self._unfold_output, y)
@@ -177,7 +178,7 @@ class Run:
 
     def scan(self, layer: Layer, x: Tensor) -> Tensor:
         """Run a layer, called inside the module, on its folded input."""
-        return self._steps(layer, self._unfold(layer, x)).flatten(0, 1)
+        return rearrange(self._steps(layer, self._unfold(layer, x)), "t b ... -> (t b) ...")
 
     def _steps(self, layer: Layer, x: Tensor) -> Tensor:
         """Run a layer over [T, ...], keep its states, and note what is recorded."""
@@ -250,7 +251,7 @@ class Run:
                 f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} got an input of shape "
                 f"{list(x.shape)}, whose first size should be T*B = {self.length}*{self.batch}; the module around it "
                 "must keep the batch dimension first. Use fold=False for a module that does not")
-        return x.unflatten(0, (self.length, self.batch))
+        return rearrange(x, "(t b) ... -> t b ...", t=self.length, b=self.batch)
 
     def _unfold_output(self, y: Any) -> Any:
         if not isinstance(y, Tensor):
@@ -259,7 +260,7 @@ class Run:
             raise ValueError(f"tt.scan: {type(self.module).__name__} returned shape {list(y.shape)}, whose first size "
                              f"should be T*B = {self.length}*{self.batch}; use fold=False for a module that mixes "
                              "its batch")
-        return masked(y.unflatten(0, (self.length, self.batch)), self.lengths)
+        return masked(rearrange(y, "(t b) ... -> t b ...", t=self.length, b=self.batch), self.lengths)
 
 
 def _hold(layer: Layer, old: dict[str, Tensor], live: Tensor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .. import backends
@@ -157,14 +158,15 @@ def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
 
     layer, record = (ALIF, ("potential", "adapt")) if "adapt" in states else (LIF, ("potential",))
     step = Step(layer.pipeline, _with_slope(kind, params.pop("alpha")), torch.nn.Identity(), layer.__name__)
-    x = x_seq.to(dtype).unflatten(1, (-1, neurons) if neurons else (1, 0))  # [T, batch, neurons]
+    x = rearrange(x_seq.to(dtype), "t (b n) -> t b n", **({"n": neurons} if neurons else {"b": 1}))
     starts = [None if s is None else s.to(compute).reshape(x.shape[1:])
               for s in map(states.get, layer.pipeline.states)]
     stored = [params[name] for name in layer.pipeline.parameters]
     call = backends.Call(x.device, x.shape[1:], 1, dtype, compute, {n: params[n].ndim for n in params}, record)
     y, finals, recordings, _ = backends.bind(step, call)(x, starts, stored, new_key)
     new, values = zip(layer.pipeline.states, finals, strict=True), zip(record, recordings, strict=True)
-    return y.flatten(1), {k: v.flatten() for k, v in new}, {k: v.flatten(1) for k, v in values}
+    flat = "... b n -> ... (b n)"
+    return rearrange(y, flat), {k: rearrange(v, flat) for k, v in new}, {k: rearrange(v, flat) for k, v in values}
 
 
 def _with_slope(kind: type[SlopeSurrogate], alpha: Tensor) -> SlopeSurrogate:
