@@ -14,7 +14,7 @@ import torch
 
 import tracetorch as tt
 from tracetorch import backends
-from tracetorch.padding import padded
+from tracetorch.padding import Padded
 
 
 def texts(name: str, backend: str, hard: bool, dtype: torch.dtype, pad: bool) -> str:
@@ -24,7 +24,7 @@ def texts(name: str, backend: str, hard: bool, dtype: torch.dtype, pad: bool) ->
     layer = cls(4, dtype=dtype, **given)
     step, call = layer.described(dtype, torch.device("cpu"))
     if pad:
-        step = dataclasses.replace(step, pipeline=padded(step.pipeline))
+        step = dataclasses.replace(step, pipeline=Padded(step.pipeline))
     text, every = backends.fused(backend, step, call).outline()
     return f"// one kept state in {every} steps\n{text}\n"
 

@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .pipeline import Pipeline
+from .pipeline import Steps
 from .stages import State
 
 LEFT = "steps_left"
 
 
-class Padded(Pipeline):
-    """A pipeline that counts down how many steps are left; used in its place, it fuses like any other.
+class Padded:
+    """A step that counts down how many steps are left; used in its place, it fuses like any other.
 
         live = steps_left > 0        state = where(live, new state, state)        output = where(live, output, 0)
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Steps) -> None:
         self.pipeline = pipeline
         self.stages, self.parameters, self.fires = pipeline.stages, pipeline.parameters, pipeline.fires
         self.names = (*pipeline.names, LEFT)
@@ -36,11 +36,6 @@ class Padded(Pipeline):
         shown = {name: torch.where(live, v, 0.0) if isinstance(v, Tensor) else v for name, v in values.items()}
         new[LEFT] = states[LEFT] - 1.0
         return torch.where(live, y, 0.0), new, {**shown, **new}
-
-
-def padded(pipeline: Pipeline) -> Padded:
-    """Return the padded form of a pipeline."""
-    return Padded(pipeline)
 
 
 def checked_lengths(lengths: Any, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -111,6 +111,20 @@ class Parts(tuple):
         return sum(rest, first)
 
 
+class Steps(Protocol):
+    """What computes one time step: a `Pipeline`, or one that is padded."""
+
+    stages: tuple[Stage, ...]
+    states: dict[str, State]
+    parameters: dict[str, Parameter]
+    fires: bool
+    names: tuple[str, ...]
+
+    def __call__(self, x: Tensor, states: dict[str, Tensor], params: dict[str, Tensor],
+                 fire: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, dict[str, Tensor], dict[str, Any]]:
+        """Return the output, the new states and every name at the end of the step."""
+
+
 class Pipeline:
     """Ordered stages and the names they declare; calling it computes one time step.
 
@@ -184,7 +198,7 @@ class Step:
     stores of its parameters to their values, `params`.
     """
 
-    pipeline: Pipeline
+    pipeline: Steps
     spike_fn: Callable[[Tensor], Tensor] | None
     quant_fn: Callable[[Tensor], Tensor] | None
     name: str

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..fusion.callables import lifted
-from ..pipeline import Pipeline, Step
+from ..pipeline import Step, Steps
 from .choose import load
 from .program import Gradients, Program, Refused, Shape, shape_of, values_of
 
@@ -68,7 +68,7 @@ class Once(torch.autograd.Function):
 class Entry(NamedTuple):
     """A step that graphs call by a key: its pipeline, weak references to its callables, and how it runs."""
 
-    pipeline: Pipeline
+    pipeline: Steps
     spike_fn: Callable[[], Any]
     quant_fn: Callable[[], Any]
     name: str
@@ -91,7 +91,7 @@ class Entry(NamedTuple):
 _entries: dict[str, Entry] = {}
 
 
-def enter(pipeline: Pipeline, spike_fn: Callable | None, quant_fn: Callable | None, name: str, backend: str,
+def enter(pipeline: Steps, spike_fn: Callable | None, quant_fn: Callable | None, name: str, backend: str,
           dtype: torch.dtype, io: torch.dtype, ranks: tuple[int, ...], record: tuple[str, ...],
           ) -> tuple[str, str | None, bool, tuple[int, ...]]:
     """Name a step for a graph; a constant while the graph is made.

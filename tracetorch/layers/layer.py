@@ -87,6 +87,14 @@ class Layer(StateHolder):
         self._transforms[name] = (activation_fn, inverse_fn)
         self._set_raw(name, raw, True if learnable else None)
 
+    def _register_declared(self, name: str, declared: Parameter, value: float | Tensor, rank: int, learnable: bool,
+                           dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> None:
+        """Store a value in the range of a kind of parameter, behind that kind's activation."""
+        spread = self._spread(name, value, rank, dtype, device)
+        raw = declared.raw(f"{self._where}: {name}", spread.double()).to(spread.dtype)
+        self._transforms[name] = (declared.activation, declared.inverse)
+        self._set_raw(name, raw.clone(), True if learnable else None)
+
     def _spread(self, name: str, value: float | Tensor, rank: int, dtype: torch.dtype | None = None,
                 device: torch.device | str | None = None) -> Tensor:
         """Return the value as a tensor of shape [] or [num_neurons]."""
@@ -179,23 +187,14 @@ class Layer(StateHolder):
 class SpikingLayer(Layer):
     """Base of hand-written spiking layers (`tt.snn.Layer`): decays, thresholds and biases by their constraint."""
 
-    def _register_kind(self, kind: type[Parameter], name: str, value: float | Tensor, rank: int,
-                       learnable: bool) -> None:
-        declared = kind(0.0)
-
-        def to_raw(v: Tensor) -> Tensor:
-            return declared.raw(f"{self._where}: {name}", v.double()).to(v.dtype)
-
-        self._register_parameter(name, value, rank, learnable, to_raw, declared.inverse, declared.activation)
-
     def _register_decay(self, name: str, value: float | Tensor, rank: int, learnable: bool) -> None:
         """Register a value in (0, 1)."""
-        self._register_kind(Decay, name, value, rank, learnable)
+        self._register_declared(name, Decay(0.5), value, rank, learnable)
 
     def _register_threshold(self, name: str, value: float | Tensor, rank: int, learnable: bool) -> None:
         """Register a value above 0."""
-        self._register_kind(Positive, name, value, rank, learnable)
+        self._register_declared(name, Positive(1.0), value, rank, learnable)
 
     def _register_bias(self, name: str, value: float | Tensor, rank: int, learnable: bool) -> None:
         """Register a bias."""
-        self._register_kind(Bias, name, value, rank, learnable)
+        self._register_declared(name, Bias(0.0), value, rank, learnable)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .. import backends, current
 from ..backends import Call, Plan
 from ..functional.random import Stream, new_key
-from ..padding import padded
+from ..padding import Padded
 from ..pipeline import Pipeline, States, Step
 from . import html
 from .layer import Layer, SpikingLayer
@@ -39,7 +39,8 @@ class Neuron(SpikingLayer):
         for name in (*self.pipeline.states, "rng"):
             self._initialize_state(name)
         for name, declared in self.pipeline.parameters.items():
-            self._register_declared(name, declared, given)
+            self._register_declared(name, declared, given[name], given[f"{name}_rank"], given[f"learn_{name}"],
+                                    given["dtype"], given["device"])
         if self.pipeline.fires:
             self._register_callables(given)
 
@@ -54,12 +55,6 @@ class Neuron(SpikingLayer):
             raise TypeError(f"{self._where}: {error}{hint}") from None
         bound.apply_defaults()
         return bound.arguments
-
-    def _register_declared(self, name: str, declared: Any, given: dict[str, Any]) -> None:
-        value = self._spread(name, given[name], given[f"{name}_rank"], given["dtype"], given["device"])
-        raw = declared.raw(f"{self._where}: {name}", value.double()).to(value.dtype)
-        self._transforms[name] = (declared.activation, declared.inverse)
-        self._set_raw(name, raw.clone(), True if given[f"learn_{name}"] else None)
 
     def _register_callables(self, given: dict[str, Any]) -> None:
         for name in ("spike_fn", "quant_fn"):
@@ -293,7 +288,7 @@ class Neuron(SpikingLayer):
 
 
 def _padded(step: Step) -> Step:
-    return replace(step, pipeline=padded(step.pipeline))
+    return replace(step, pipeline=Padded(step.pipeline))
 
 
 def _steps_left(lengths: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:

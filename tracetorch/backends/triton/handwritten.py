@@ -10,7 +10,7 @@ from .stages import WIRING, output, recurrent, spike
 def handwritten(step: Step) -> Chain | None:
     """Return the chain of hand-written stages that runs `step`, or None where some part has none."""
     pipeline = step.pipeline
-    if type(pipeline) is not Pipeline:      # a padded one
+    if not isinstance(pipeline, Pipeline):      # a padded one
         return None
     fire = spike.firing_of(step) if pipeline.fires else None
     if (pipeline.fires and fire is None) or any(type(stage) not in WIRING for stage in pipeline.stages):
