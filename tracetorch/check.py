@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from . import backends
+from .fusion.blame import users_level
 from .layers.layer import Layer
 from .layers.states import zero_states
 
@@ -90,7 +91,7 @@ def warn_of_changes(module: nn.Module, before: dict[tuple[str, str], tuple[Any, 
             full = f"{type(module).__name__}.{path}.{name}" if path else f"{type(module).__name__}.{name}"
             warnings.warn(f"tt.scan: {full} was assigned while time was folded into the batch, so it holds all time "
                           "steps at once; where a later step is to read it, the result is another one than in "
-                          f"stepping: {WAY_OUT}", stacklevel=3)
+                          f"stepping: {WAY_OUT}", stacklevel=users_level())
             return
 
 

@@ -723,8 +723,9 @@ def test_what_is_not_understood_runs_in_eager_and_says_why():
     held = Table(k=1.0)
     layer = tt.snn.LIB(4, spike_fn=lambda v: torch.tanh(held["k"] * v))
     reason = r"spike_fn: `held` of its closure: \{'k': 1.0\} is of type .*Table, whose value can't be read"
-    with pytest.warns(UserWarning, match="LIB is scanned step by step in Python: " + reason):
+    with pytest.warns(UserWarning, match="LIB is scanned step by step in Python: " + reason) as caught:
         tt.scan(layer, torch.ones(2, 1, 4))
+    assert caught[0].filename == __file__       # where it was called from, not a line of the library
     (found,) = tt.explain(layer).layers
     assert found.backend == "eager" and "whose value can't be read" in found.why_not["cpp"]
     with pytest.raises(RuntimeError, match="backend='cpp' can't run LIB: " + reason):

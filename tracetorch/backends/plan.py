@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ..fusion.blame import users_level
 from ..fusion.cache import witness
 from ..fusion.callables import as_parameters, lifted, why_not_lifted
 from ..pipeline import Step
@@ -183,7 +184,8 @@ def _fall_back(name: str, step: Step, reason: str) -> None:
         raise RuntimeError(f"backend={name!r} can't run {step.name}: {reason}. Use backend='auto' or 'eager'")
     if (step.name, reason) not in _warned:
         _warned.add((step.name, reason))
-        warnings.warn(f"{step.name} is scanned step by step in Python: {reason}", stacklevel=2)
+        level = 2 if torch.compiler.is_compiling() else users_level()
+        warnings.warn(f"{step.name} is scanned step by step in Python: {reason}", stacklevel=level)
 
 
 def scan_in_graph(step: Step, call: Call, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor],

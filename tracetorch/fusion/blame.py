@@ -38,6 +38,14 @@ def where(traceback: TracebackType | None) -> str:
     return _describe(reversed(frames))
 
 
+def users_level() -> int:
+    """Return the `stacklevel` by which a warning of the calling function points at a line outside of the library."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARY):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def _describe(frames: Iterable[tuple[FrameType, int]]) -> str:
     """Take the innermost line that is no machinery, and the stage that it runs in."""
     line = ""
