@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -38,27 +39,42 @@ class CompiledKernel:
     spills: int
     shared: int
     ptx: str = field(repr=False)
+    cubin: bytes = field(repr=False)
 
 
 def aot(step: Step, call: Call, io: torch.dtype, arch: str) -> list[CompiledKernel]:
     """Compile the kernels of a step for an architecture such as "sm_90"; `io` is the dtype of input and output."""
     if INTERPRETED:
         raise RuntimeError("aot: Triton's interpreter is on and compiles nothing; unset TRITON_INTERPRET")
-    target, compute = GPUTarget("cuda", int(arch.removeprefix("sm_")), 32), call.dtype
+    target = target_of(arch)
     try:
-        chain = chain_of(step, compute)
+        return [compile_for(target, *kernel) for kernel in kernels(step, call, io)]
     except (CannotCapture, Unsupported) as error:
         raise RuntimeError(f"aot: {error}") from None
+
+
+def target_of(arch: str) -> GPUTarget:
+    """Return what Triton calls an architecture such as "sm_90"."""
+    return GPUTarget("cuda", int(arch.removeprefix("sm_")), 32)
+
+
+def kernels(step: Step, call: Call, io: torch.dtype, T: int = 1024, few: bool = False) -> Iterator[tuple]:
+    """Yield the kernels of a training step, each with the types of its arguments and its constants.
+
+    T, few: as for `launch.constants`. Raises CannotCapture, Unsupported.
+    """
+    compute = call.dtype
+    chain = chain_of(step, compute)
     ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
-    options = launch.constants(chain, 1024, compute, tuple(ranks[n] for n in chain.parameters)) | {"PARTIAL": False}
+    options = launch.constants(chain, T, compute, tuple(ranks[n] for n in chain.parameters), few=few)
     arguments = _arguments(chain, io, compute)
-    kernels = [_compile(kernel, arguments, options, target) for kernel in (scan_forward, scan_backward)]
+    yield scan_forward, arguments, options
+    yield scan_backward, arguments, options | {"PARTIAL": False}
     through = inside(step, chain.parameters, compute)
     if any(through):
         options = constants(tuple(ranks[n] for n, a in zip(chain.parameters, through, strict=True) if a is not None))
         arguments = {"gradients": POINTER[compute], "raws": (POINTER[compute],) * len(options["RANKS"]), "N": "i32"}
-        kernels.append(_compile(kernel_of(through, compute), arguments, options, target))
-    return kernels
+        yield kernel_of(through, compute), arguments, options
 
 
 def compiled(step: Step, call: Call) -> list[CompiledKernel]:
@@ -81,7 +97,8 @@ def _arguments(chain: Chain, io: torch.dtype, compute: torch.dtype) -> dict:
     return tensors | dict.fromkeys(("T", "S", "N", "inner", "x_stride", "gy_stride", "lanes"), "i32")
 
 
-def _compile(kernel, arguments: dict, options: dict, target: GPUTarget) -> CompiledKernel:
+def compile_for(target: GPUTarget, kernel, arguments: dict, options: dict) -> CompiledKernel:
+    """Compile a kernel, given the types of its arguments and its constants."""
     signature, fixed = {}, {}
     attributes: dict[tuple[int, ...], list] = {}
     for i, name in enumerate(kernel.arg_names):
@@ -102,7 +119,8 @@ def _compile(kernel, arguments: dict, options: dict, target: GPUTarget) -> Compi
         chosen["maxnreg"] = launch.roomier(registers)
         compiled = triton.compile(source, target=target, options=chosen)
         registers, spills = _usage(compiled.asm["cubin"])
-    return CompiledKernel(kernel.fn.__name__, registers, spills, compiled.metadata.shared, compiled.asm["ptx"])
+    return CompiledKernel(kernel.fn.__name__, registers, spills, compiled.metadata.shared, compiled.asm["ptx"],
+                          compiled.asm["cubin"])
 
 
 def _usage(cubin: bytes) -> tuple[int, int]:
