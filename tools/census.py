@@ -26,6 +26,7 @@ KINDS = {
     "load": "LDG LD", "store": "STG ST", "local": "LDL STL",
     "int": "IMAD IADD3 LEA LOP3 SHF ISETP IABS PLOP3 SEL IADD VIADD IMNMX VIMNMX SGXT SHL SHR P2R R2P",
     "convert": "PRMT F2F F2FP I2F F2I HADD2 HMUL2 FRND I2FP", "move": "MOV CS2R S2R S2UR R2UR",
+    "uniform": "UIADD3 UIMAD ULEA ULOP3 USHF UISETP USEL UMOV ULDC UPLOP3 UIADD VOTEU UP2UR UR2UP UPRMT",
     "control": "BRA BSYNC BSSY EXIT WARPSYNC CALL RET BAR NOP BREAK", "fp64": "DADD DMUL DFMA DSETP",
 }  # fmt: skip
 KIND = {op: kind for kind, ops in KINDS.items() for op in ops.split()}

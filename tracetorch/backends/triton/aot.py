@@ -58,18 +58,19 @@ def target_of(arch: str) -> GPUTarget:
     return GPUTarget("cuda", int(arch.removeprefix("sm_")), 32)
 
 
-def kernels(step: Step, call: Call, io: torch.dtype, T: int = 1024, few: bool = False) -> Iterator[tuple]:
+def kernels(step: Step, call: Call, io: torch.dtype, T: int = 1024, few: bool = False,
+            unit: int = 16) -> Iterator[tuple]:
     """Yield the kernels of a training step, each with the types of its arguments and its constants.
 
-    T, few: as for `launch.constants`. Raises CannotCapture, Unsupported.
+    T, few, unit: as for `launch.constants`. Raises CannotCapture, Unsupported.
     """
     compute = call.dtype
     chain = chain_of(step, compute)
     ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
-    options = launch.constants(chain, T, compute, tuple(ranks[n] for n in chain.parameters), few=few)
     arguments = _arguments(chain, io, compute)
-    yield scan_forward, arguments, options
-    yield scan_backward, arguments, options | {"PARTIAL": False}
+    for kernel, which in ((scan_forward, "forward"), (scan_backward, "backward")):
+        yield kernel, arguments, launch.constants(chain, T, compute, tuple(ranks[n] for n in chain.parameters), which,
+                                                  few=few, unit=unit)
     through = inside(step, chain.parameters, compute)
     if any(through):
         options = constants(tuple(ranks[n] for n, a in zip(chain.parameters, through, strict=True) if a is not None))
@@ -94,7 +95,7 @@ def _arguments(chain: Chain, io: torch.dtype, compute: torch.dtype) -> dict:
         "final": states, "saved": state, "traces": traces, "gtraces": traces or None, "par": parameters,
         "gpar": state, "rng": "*i64" if chain.draws else None,
     }  # fmt: skip
-    return tensors | dict.fromkeys(("T", "S", "N", "inner", "x_stride", "gy_stride", "lanes"), "i32")
+    return tensors | dict.fromkeys(("T", "S", "N", "inner", "x_stride", "gy_stride", "lanes", "groups"), "i32")
 
 
 def compile_for(target: GPUTarget, kernel, arguments: dict, options: dict) -> CompiledKernel:

@@ -22,8 +22,14 @@ SAVED_BYTES = 128
 """Of registers for the states of a segment: 8 rows of up to 4 float32 states, 4 rows of 7."""
 AHEAD_BYTES = 8
 """Up to so much state (two float32) registers are left to load the next segment while this one is computed."""
+PAIRED_BYTES = {"forward": 32, "backward": 8}
+"""Up to so much state a thread has two lanes: half the instructions to address, load and store."""
 LANES_PER_PROCESSOR = 1024
 """Elements that keep a multiprocessor busy: below, programs are one warp; above, each takes several rows in turn."""
+SHORT = 16
+"""Forward, too, takes several rows in turn where a scan has at most so many steps: what it prepares is no small part."""
+UNIT = 16
+"""Where it divides the distances between rows and steps, kernels are told so, and load and store in wide words."""
 LIMITS = (96, 128, 168, 255)
 """Registers at which 20, 16, 12 and 8 warps fit: the compiler may spill a few bytes to stay below one."""
 COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
@@ -48,31 +54,42 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
-def lanes_of(shape: Shape, device: torch.device) -> int:
-    """Elements that backward has in flight: whole rows of neurons, as many as keep the device busy.
+def lanes_of(shape: Shape, device: torch.device, busy: int = LANES_PER_PROCESSOR) -> int:
+    """Elements that are in flight: whole rows of neurons, as many as keep the device busy.
 
-    Each lane reduces its parameter gradients over the rows it takes one after the other, so this also bounds the
-    memory for their partial sums.
+    In backward each lane reduces its parameter gradients over the rows it takes one after the other, so this also
+    bounds the memory for their partial sums.
     """
-    groups = max(1, min(shape.outer, shape.size // (processors(device) * LANES_PER_PROCESSOR)))
+    groups = max(1, min(shape.outer, shape.size // (processors(device) * busy)))
     return -(-shape.outer // groups) * shape.N * shape.inner
 
 
-def constants(chain: Chain, T: int, dtype: torch.dtype, ranks: tuple[int, ...], *, few: bool = False,
-              wide: bool = False) -> dict:
-    """The constants of both kernels; `few`: too few lanes to keep the device busy, `wide`: too many for 32 bits."""
-    warps = 1 if few else 4
-    return {
+def unit_of(shape: Shape, *strides: int) -> int:
+    """What divides every distance: UNIT or 1, whatever T and the batch are."""
+    return 1 if any(n % UNIT for n in (shape.N * shape.inner, *strides)) else UNIT
+
+
+def constants(chain: Chain, T: int, dtype: torch.dtype, ranks: tuple[int, ...], which: str, *, few: bool = False,
+              wide: bool = False, unit: int = 1) -> dict:
+    """The constants of a kernel, the "forward" or the "backward" one.
+
+    few: too few lanes to keep the device busy. wide: too many for 32 bits. unit: divides every distance.
+    """
+    warps, held = 1 if few else 4, len(chain.states) * dtype.itemsize
+    paired = unit == UNIT and not few and held <= PAIRED_BYTES[which]
+    options = {
         "C": chain, "RANKS": ranks, "RANDOM": chain.draws, "COMPUTE": COMPUTE[dtype],
-        "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps_of(chain, T, dtype), "BLOCK": 32 * warps,
-        "AHEAD": len(chain.states) * dtype.itemsize <= AHEAD_BYTES, "num_warps": warps, "enable_fp_fusion": False,
+        "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps_of(chain, T, dtype),
+        "BLOCK": 32 * warps * (2 if paired else 1), "UNIT": unit, "num_warps": warps, "enable_fp_fusion": False,
     }  # fmt: skip
+    return options | {"AHEAD": held <= AHEAD_BYTES} if which == "backward" else options
 
 
-def _options(chain: Chain, shape: Shape, lanes: int, x: Tensor, dtype: torch.dtype, par: Sequence[Tensor]) -> dict:
+def _options(chain: Chain, shape: Shape, lanes: int, unit: int, x: Tensor, dtype: torch.dtype, par: Sequence[Tensor],
+             which: str) -> dict:
     few = lanes < processors(x.device) * LANES_PER_PROCESSOR and not INTERPRETED
     wide = shape.size + lanes >= 2**31 - 1024
-    return constants(chain, shape.T, dtype, tuple(p.ndim for p in par), few=few, wide=wide)
+    return constants(chain, shape.T, dtype, tuple(p.ndim for p in par), which, few=few, wide=wide, unit=unit)
 
 
 def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -92,7 +109,9 @@ def forward(chain: Chain, shape: Shape, x: Tensor, start: Sequence[Tensor] | Non
     """Run a scan over x [T, *step] or [*step]; `save` the states that `backward` needs."""
     step = shape.step
     x, stride = rows(x, step)
-    options = _options(chain, shape, shape.size, x, dtype, par)
+    lanes = lanes_of(shape, x.device, 2 * LANES_PER_PROCESSOR) if shape.T <= SHORT else shape.size
+    unit = unit_of(shape, stride)
+    options = _options(chain, shape, lanes, unit, x, dtype, par, "forward")
     y = new(x.shape, x.dtype, x.device)
     final = [new(step, dtype, x.device) for _ in chain.states]
     traces = [new(x.shape, dtype, x.device) for _ in range(chain.traces)]
@@ -103,8 +122,9 @@ def forward(chain: Chain, shape: Shape, x: Tensor, start: Sequence[Tensor] | Non
     if shape.size:
         with on_device(x.device):
             _launch(
-                scan_forward, shape.size, options, x, y, _contiguous(start), tuple(final), saved, tuple(traces),
-                tuple(par), rng, shape.T, shape.size, shape.N, shape.inner, stride,
+                scan_forward, lanes, options, x, y, _contiguous(start), tuple(final), saved, tuple(traces),
+                tuple(par), rng, shape.T, shape.size // unit, shape.N, shape.inner, stride // unit, lanes // unit,
+                -(-shape.size // lanes),
             )  # fmt: skip
     return Scanned(y, final, traces, saved)
 
@@ -117,8 +137,8 @@ def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Se
     step, lanes = shape.step, lanes_of(shape, x.device)
     x, x_stride = rows(x, step)
     gy, gy_stride = (None, 0) if gy is None else rows(gy, step)
-    options = _options(chain, shape, lanes, x, dtype, par)
-    options["PARTIAL"] = bool(shape.size and shape.size % lanes)
+    unit = unit_of(shape, x_stride, gy_stride)
+    options = _options(chain, shape, lanes, unit, x, dtype, par, "backward")
     gx = new(x.shape, x.dtype, x.device) if needs[0] else None
     gstart = [new(step, dtype, x.device) for _ in chain.states] if needs[1] else None
     sums = new((len(par), lanes), dtype, x.device) if needs[2] else None
@@ -127,7 +147,8 @@ def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Se
             _launch(
                 scan_backward, lanes, options, x, gy, _contiguous(start), saved, _all_or_none(gfinal, step, dtype, x),
                 _all_or_none(gtraces, x.shape, dtype, x), tuple(par), rng, gx, gstart and tuple(gstart), sums,
-                shape.T, shape.size, shape.N, shape.inner, x_stride, gy_stride, lanes,
+                shape.T, shape.size // unit, shape.N, shape.inner, x_stride // unit, gy_stride // unit, lanes // unit,
+                -(-shape.size // lanes),
             )  # fmt: skip
     if sums is not None and not shape.size:
         sums = sums.new_zeros((len(par), shape.N))

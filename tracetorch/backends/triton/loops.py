@@ -13,7 +13,7 @@ which stay in registers. Nothing else is kept, and a lane never reads what anoth
 import triton
 import triton.language as tl
 
-from .tuples import add, get, pick, total, where_each
+from .tuples import add, get, pick, total
 
 
 @triton.jit
@@ -51,13 +51,21 @@ def load_parameters(pointers, ranks: tl.constexpr, neuron, mask):
 def load_rows(pointer, t, stride, lane, mask, STEPS: tl.constexpr, COMPUTE: tl.constexpr):
     """Rows t, t + 1, ... of one tensor; zeros where there is none."""
     out = ()
-    for k in tl.static_range(STEPS):
-        if pointer is None:
+    if pointer is None:
+        for _k in tl.static_range(STEPS):
             out = out + (tl.zeros(lane.shape, COMPUTE),)
-        else:
-            row = tl.load(pointer + (t + k) * stride + lane, mask=mask, other=0.0)
-            out = out + (row.to(COMPUTE),)
+    else:
+        at = row_of(pointer, t, stride, lane)
+        for _k in tl.static_range(STEPS):
+            out = out + (tl.load(at, mask=mask, other=0.0).to(COMPUTE),)
+            at += stride
     return out
+
+
+@triton.jit
+def row_of(pointer, t, stride, lane):
+    """Where row t of a tensor holds each lane; the next row lies `stride` further, which costs one addition."""
+    return pointer + (tl.full((), 0, tl.int64) + t) * stride + lane
 
 
 @triton.jit
@@ -70,18 +78,28 @@ def store_each(pointers, offset, values, mask):
 @triton.jit
 def save(pointer, row, S, lane, values, mask):
     """Write the states as checkpoint `row`; the first segment starts from the start states, so it has none."""
-    n: tl.constexpr = len(values)
-    for j in tl.static_range(n):
-        tl.store(pointer + ((row - 1) * n + j) * S + lane, values[j], mask=tl.where(row > 0, mask, False))
+    at, present = row_of(pointer, (row - 1) * len(values), S, lane), tl.where(row > 0, mask, False)
+    for j in tl.static_range(len(values)):
+        tl.store(at, values[j], mask=present)
+        at += S
 
 
 @triton.jit
-def restore(pointer, row, S, lane, start, mask):
-    n: tl.constexpr = len(start)
+def fetch(pointer, row, S, lane, mask, COUNT: tl.constexpr):
+    """Checkpoint `row`, as `save` wrote it."""
+    at, present, out = row_of(pointer, (row - 1) * COUNT, S, lane), tl.where(row > 0, mask, False), ()
+    for _j in tl.static_range(COUNT):
+        out = out + (tl.load(at, mask=present, other=0.0),)
+        at += S
+    return out
+
+
+@triton.jit
+def begun(saved, row, start):
+    """The states that segment `row` starts from: those saved or, for the first, the start states."""
     out = ()
-    for j in tl.static_range(n):
-        saved = tl.load(pointer + ((row - 1) * n + j) * S + lane, mask=tl.where(row > 0, mask, False), other=0.0)
-        out = out + (tl.where(row > 0, saved, start[j]),)
+    for j in tl.static_range(len(start)):
+        out = out + (tl.where(row > 0, saved[j], start[j]),)
     return out
 
 
@@ -148,118 +166,128 @@ def step_backward(gwire, gnew, x, old, par, rng, C: tl.constexpr):
 def segment_forward(rows, state, par, rng, y, traces, t, S, lane, mask,
                     C: tl.constexpr, RANDOM: tl.constexpr):
     """Run the steps of `rows`, the first of which is t."""
+    at = row_of(y, t, S, lane)
     for k in tl.static_range(len(rows)):
         wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
-        tl.store(y + (t + k) * S + lane, wire[0].to(y.dtype.element_ty), mask=mask)
+        tl.store(at, wire[0].to(y.dtype.element_ty), mask=mask)
+        at += S
         store_each(traces, (t + k) * S + lane, wire[1:], mask)
     return state
 
 
 @triton.jit
 def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
-                     C: tl.constexpr, RANDOM: tl.constexpr, PARTIAL: tl.constexpr, BLOCK: tl.constexpr,
-                     COMPUTE: tl.constexpr):
+                     C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr):
     """Recompute the states of a segment from its first, then walk it backwards."""
     n: tl.constexpr = len(rows)
     states = (state,)
     for k in tl.static_range(n - 1):
         _wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
         states = states + (state,)
+    if gx is not None:
+        at = row_of(gx, t + (n - 1), S, lane)
     for k in tl.static_range(n - 1, -1, -1):
         gtrace = load_or(gtraces, get(C, "zero_traces"), (t + k) * S + lane, mask, BLOCK, COMPUTE)
         gvalue, gstate, guse = step_backward(
             (grows[k],) + gtrace, gstate, rows[k], states[k], par, key(rng, t + k, RANDOM), C
         )
-        if PARTIAL:
-            guse = where_each(mask, guse)
         gpar = add(gpar, guse)
         if gx is not None:
-            tl.store(gx + (t + k) * S + lane, gvalue.to(gx.dtype.element_ty), mask=mask)
+            tl.store(at, gvalue.to(gx.dtype.element_ty), mask=mask)
+            at -= S
     return gstate, gpar
 
 
-@triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride"])
-def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_stride,
+@triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "lanes", "groups"])
+def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_stride, lanes, groups,
                  C: tl.constexpr, RANKS: tl.constexpr,
                  RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
-                 BLOCK: tl.constexpr, AHEAD: tl.constexpr):
-    """All T steps of BLOCK lanes of a step's S elements."""
-    T = tl.full((), 0, tl.int32) + T
-    S = tl.full((), 0, tl.int64) + S
-    x_stride = tl.full((), 0, tl.int64) + x_stride
-    lane = tl.program_id(0).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
-    mask = lane < S
-    par = load_parameters(par, RANKS, (lane // inner) % N, mask)
-    state = load_or(start, get(C, "init"), lane, mask, BLOCK, COMPUTE)
-    rng = load_key(rng, lane, RANDOM)
-    segments = T // STEPS
-    rows = load_rows(x, 0, x_stride, lane, tl.where(segments > 0, mask, False), STEPS, COMPUTE)
-    for i in range(segments):
-        t = i * STEPS
-        ahead = load_rows(x, t + STEPS, x_stride, lane, tl.where(i + 1 < segments, mask, False), STEPS, COMPUTE)
-        if saved is not None:
-            save(saved, i, S, lane, state, mask)
-        state = segment_forward(rows, state, par, rng, y, traces, t, S, lane, mask, C, RANDOM)
-        rows = ahead
-    for t in range(segments * STEPS, T):
-        if saved is not None:
-            save(saved, t - segments * (STEPS - 1), S, lane, state, mask)
-        row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE)
-        state = segment_forward(row, state, par, rng, y, traces, t, S, lane, mask, C, RANDOM)
-    store_each(final, lane, state, mask)
+                 BLOCK: tl.constexpr, UNIT: tl.constexpr):
+    """All T steps of BLOCK lanes; `lanes`, a multiple of inner*N, of the S elements of a step at a time.
 
-
-@triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "gy_stride", "lanes"])
-def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gpar, T, S, N, inner,
-                  x_stride, gy_stride, lanes,
-                  C: tl.constexpr, RANKS: tl.constexpr,
-                  RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
-                  BLOCK: tl.constexpr, AHEAD: tl.constexpr, PARTIAL: tl.constexpr):
-    """The cotangents of all T steps of BLOCK lanes; `lanes`, a multiple of inner*N, of the S elements at a time.
-
-    PARTIAL: the last time they are fewer. Then what a lane beyond them computes must not count, NaN that it may be.
+    S, x_stride and lanes come in multiples of UNIT, which tells the compiler what divides them.
     """
     T = tl.full((), 0, tl.int32) + T
-    S = tl.full((), 0, tl.int64) + S
-    x_stride = tl.full((), 0, tl.int64) + x_stride
-    gy_stride = tl.full((), 0, tl.int64) + gy_stride
+    S = (tl.full((), 0, tl.int64) + S) * UNIT
+    x_stride = (tl.full((), 0, tl.int64) + x_stride) * UNIT
+    lanes = (tl.full((), 0, INDEX) + lanes) * UNIT
+    first = tl.program_id(0).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
+    par = load_parameters(par, RANKS, (first // inner) % N, first < lanes)
+    segments = T // STEPS
+    for group in range(groups):
+        lane = group * lanes + first
+        mask = (first < lanes) & (lane < S)
+        state = load_or(start, get(C, "init"), lane, mask, BLOCK, COMPUTE)
+        key0 = load_key(rng, lane, RANDOM)
+        rows = load_rows(x, 0, x_stride, lane, tl.where(segments > 0, mask, False), STEPS, COMPUTE)
+        for i in range(segments):
+            t = i * STEPS
+            ahead = load_rows(x, t + STEPS, x_stride, lane, tl.where(i + 1 < segments, mask, False), STEPS, COMPUTE)
+            if saved is not None:
+                save(saved, i, S, lane, state, mask)
+            state = segment_forward(rows, state, par, key0, y, traces, t, S, lane, mask, C, RANDOM)
+            rows = ahead
+        for t in range(segments * STEPS, T):
+            if saved is not None:
+                save(saved, t - segments * (STEPS - 1), S, lane, state, mask)
+            row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE)
+            state = segment_forward(row, state, par, key0, y, traces, t, S, lane, mask, C, RANDOM)
+        store_each(final, lane, state, mask)
+
+
+@triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "gy_stride", "lanes", "groups"])
+def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gpar, T, S, N, inner,
+                  x_stride, gy_stride, lanes, groups,
+                  C: tl.constexpr, RANKS: tl.constexpr,
+                  RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
+                  BLOCK: tl.constexpr, AHEAD: tl.constexpr, UNIT: tl.constexpr):
+    """The cotangents of what `scan_forward` computes from the same arguments."""
+    T = tl.full((), 0, tl.int32) + T
+    S = (tl.full((), 0, tl.int64) + S) * UNIT
+    x_stride = (tl.full((), 0, tl.int64) + x_stride) * UNIT
+    gy_stride = (tl.full((), 0, tl.int64) + gy_stride) * UNIT
+    lanes = (tl.full((), 0, INDEX) + lanes) * UNIT
     first = tl.program_id(0).to(INDEX) * BLOCK + tl.arange(0, BLOCK)
     par = load_parameters(par, RANKS, (first // inner) % N, first < lanes)
     sums = constants(get(C, "zero_parameters"), BLOCK, COMPUTE)
     segments = T // STEPS
-    for group in range(tl.cdiv(S, lanes)):
-        lane = (group * lanes + first).to(INDEX)
+    for group in range(groups):
+        lane = group * lanes + first
         mask = (first < lanes) & (lane < S)
         begin = load_or(start, get(C, "init"), lane, mask, BLOCK, COMPUTE)
         key0 = load_key(rng, lane, RANDOM)
         gstate = load_or(gfinal, get(C, "zero_states"), lane, mask, BLOCK, COMPUTE)
         for i in range(T - segments * STEPS):
             t = T - 1 - i
-            state = restore(saved, t - segments * (STEPS - 1), S, lane, begin, mask)
+            row0 = t - segments * (STEPS - 1)
+            state = begun(fetch(saved, row0, S, lane, mask, len(begin)), row0, begin)
             row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE)
             grow = load_rows(gy, t, gy_stride, lane, mask, 1, COMPUTE)
             gstate, sums = segment_backward(state, row, grow, gtraces, gstate, sums, par, key0, gx, t, S,
-                                             lane, mask, C, RANDOM, PARTIAL, BLOCK, COMPUTE)
+                                             lane, mask, C, RANDOM, BLOCK, COMPUTE)
         last = (segments - 1) * STEPS
         if AHEAD:
             present = tl.where(segments > 0, mask, False)
             rows = load_rows(x, last, x_stride, lane, present, STEPS, COMPUTE)
             grows = load_rows(gy, last, gy_stride, lane, present, STEPS, COMPUTE)
+            kept = fetch(saved, segments - 1, S, lane, mask, len(begin))
         for i in range(segments):
             t = last - i * STEPS
             if AHEAD:
                 present = tl.where(i + 1 < segments, mask, False)
                 ahead = load_rows(x, t - STEPS, x_stride, lane, present, STEPS, COMPUTE)
                 gahead = load_rows(gy, t - STEPS, gy_stride, lane, present, STEPS, COMPUTE)
+                state = begun(kept, segments - 1 - i, begin)
+                kept = fetch(saved, segments - 2 - i, S, lane, mask, len(begin))
             else:
                 rows = load_rows(x, t, x_stride, lane, mask, STEPS, COMPUTE)
                 grows = load_rows(gy, t, gy_stride, lane, mask, STEPS, COMPUTE)
-            state = restore(saved, segments - 1 - i, S, lane, begin, mask)
+                state = begun(fetch(saved, segments - 1 - i, S, lane, mask, len(begin)), segments - 1 - i, begin)
             gstate, sums = segment_backward(state, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
-                                            lane, mask, C, RANDOM, PARTIAL, BLOCK, COMPUTE)
+                                            lane, mask, C, RANDOM, BLOCK, COMPUTE)
             if AHEAD:
                 rows, grows = ahead, gahead
         store_each(gstart, lane, gstate, mask)
-    if gpar is not None:
-        for j in tl.static_range(len(sums)):
-            tl.store(gpar + j * lanes + first, sums[j], mask=first < lanes)
+        if gpar is not None:
+            for j in tl.static_range(len(sums)):        # each lane after the last of its rows
+                tl.store(gpar + j * lanes + first, sums[j], mask=mask & (lane + lanes >= S))
