@@ -29,6 +29,8 @@ TRITON = Dialect(
     | {op: called(f"m.{op}", op) for op in _OWN.split()}
     | {
         "div": "m.divide({0}, {1})",
+        "quotient": "{0} / {1}",
+        "about_reciprocal": "1.0 / {0}",
         "neg": "-{0}",
         "reciprocal": "m.divide(tl.full((), 1.0, x.dtype), {0})",
         "rsqrt": "m.divide(tl.full((), 1.0, x.dtype), m.sqrt({0}))",
