@@ -110,13 +110,13 @@ def compile_for(target: GPUTarget, kernel, arguments: dict, options: dict) -> Co
             fixed[name] = given
         elif isinstance(given, tuple):
             attributes |= {(i, j): ALIGNED for j in range(len(given))}
-        elif given.startswith("*"):
+        elif given.startswith("*") and not kernel.params[i].do_not_specialize_on_alignment:
             attributes[i,] = ALIGNED
     source = ASTSource(fn=kernel, signature=signature, constexprs=fixed, attrs=attributes)
-    chosen = {k: v for k, v in options.items() if k in ("num_warps", "enable_fp_fusion")}
+    chosen = {k: v for k, v in options.items() if k in ("num_warps", "enable_fp_fusion", "maxnreg")}
     compiled = triton.compile(source, target=target, options=chosen)
     registers, spills = _usage(compiled.asm["cubin"])
-    while spills and chosen.get("maxnreg") != launch.LIMITS[-1]:        # as launching does
+    while spills > launch.SPARED and chosen.get("maxnreg") != launch.LIMITS[-1]:        # as launching does
         chosen["maxnreg"] = launch.roomier(registers)
         compiled = triton.compile(source, target=target, options=chosen)
         registers, spills = _usage(compiled.asm["cubin"])

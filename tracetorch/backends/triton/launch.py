@@ -19,27 +19,33 @@ from .tuples import INTERPRETED
 STEPS = 8
 """Rows in flight at a time; a power of two."""
 SAVED_BYTES = 128
-"""Of registers for the states of a segment: 8 rows of up to 4 float32 states, 4 rows of 7."""
+"""Of registers for the states that backward recomputes at a time: 8 rows of up to 4 float32 states, 4 rows of 7."""
 AHEAD_BYTES = 8
 """Up to so much state (two float32) registers are left to load the next segment while this one is computed."""
-PAIRED_BYTES = {"forward": 32, "backward": 8}
+PAIRED_BYTES = {"forward": 32, "backward": 4}
 """Up to so much state a thread has two lanes: half the instructions to address, load and store."""
 LANES_PER_PROCESSOR = 1024
 """Elements that keep a multiprocessor busy: below, programs are one warp; above, each takes several rows in turn."""
 SHORT = 16
-"""Forward, too, takes several rows in turn where a scan has at most so many steps: what it prepares is no small part."""
+"""In scans of at most so many steps forward, too, takes several rows in turn: what it prepares is no small part."""
 UNIT = 16
 """Where it divides the distances between rows and steps, kernels are told so, and load and store in wide words."""
 LIMITS = (96, 128, 168, 255)
-"""Registers at which 20, 16, 12 and 8 warps fit: the compiler may spill a few bytes to stay below one."""
+"""Registers at which 20, 16, 12 and 8 warps fit."""
+SPARED = 64
+"""Bytes that a thread may spill to stay below a limit: what it needs again after the loop over time."""
 COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def steps_of(chain: Chain, T: int, dtype: torch.dtype) -> int:
-    """Rows per segment: few enough for registers, and no more than there are."""
-    steps, held = STEPS, len(chain.states) * dtype.itemsize
-    while steps > 1 and (steps > T or steps * held > SAVED_BYTES):
+def steps_of(T: int) -> int:
+    """Rows per segment: no more than there are."""
+    return min(STEPS, 1 << T.bit_length() >> 1)
+
+
+def keep_of(chain: Chain, steps: int, dtype: torch.dtype) -> int:
+    """Rows of a segment whose states fit in registers."""
+    while steps > 1 and steps * len(chain.states) * dtype.itemsize > SAVED_BYTES:
         steps //= 2
     return steps
 
@@ -64,9 +70,10 @@ def lanes_of(shape: Shape, device: torch.device, busy: int = LANES_PER_PROCESSOR
     return -(-shape.outer // groups) * shape.N * shape.inner
 
 
-def unit_of(shape: Shape, *strides: int) -> int:
-    """What divides every distance: UNIT or 1, whatever T and the batch are."""
-    return 1 if any(n % UNIT for n in (shape.N * shape.inner, *strides)) else UNIT
+def unit_of(shape: Shape, x: Tensor, x_stride: int, gy: Tensor | None = None, gy_stride: int = 0) -> int:
+    """What divides every distance and the addresses in bytes: UNIT or 1, whatever T and the batch are."""
+    address = x.data_ptr() | (0 if gy is None else gy.data_ptr())
+    return UNIT if (shape.N * shape.inner | x_stride | gy_stride | address) % UNIT == 0 else 1
 
 
 def constants(chain: Chain, T: int, dtype: torch.dtype, ranks: tuple[int, ...], which: str, *, few: bool = False,
@@ -79,10 +86,14 @@ def constants(chain: Chain, T: int, dtype: torch.dtype, ranks: tuple[int, ...], 
     paired = unit == UNIT and not few and held <= PAIRED_BYTES[which]
     options = {
         "C": chain, "RANKS": ranks, "RANDOM": chain.draws, "COMPUTE": COMPUTE[dtype],
-        "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps_of(chain, T, dtype),
+        "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps_of(T),
         "BLOCK": 32 * warps * (2 if paired else 1), "UNIT": unit, "num_warps": warps, "enable_fp_fusion": False,
     }  # fmt: skip
-    return options | {"AHEAD": held <= AHEAD_BYTES} if which == "backward" else options
+    if which == "backward":
+        keep = keep_of(chain, options["STEPS"], dtype)
+        limit = 128 if paired else 168 if keep < options["STEPS"] else None
+        options |= {"AHEAD": held <= AHEAD_BYTES, "KEEP": keep, "maxnreg": limit}
+    return options
 
 
 def _options(chain: Chain, shape: Shape, lanes: int, unit: int, x: Tensor, dtype: torch.dtype, par: Sequence[Tensor],
@@ -110,7 +121,7 @@ def forward(chain: Chain, shape: Shape, x: Tensor, start: Sequence[Tensor] | Non
     step = shape.step
     x, stride = rows(x, step)
     lanes = lanes_of(shape, x.device, 2 * LANES_PER_PROCESSOR) if shape.T <= SHORT else shape.size
-    unit = unit_of(shape, stride)
+    unit = unit_of(shape, x, stride)
     options = _options(chain, shape, lanes, unit, x, dtype, par, "forward")
     y = new(x.shape, x.dtype, x.device)
     final = [new(step, dtype, x.device) for _ in chain.states]
@@ -137,7 +148,7 @@ def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Se
     step, lanes = shape.step, lanes_of(shape, x.device)
     x, x_stride = rows(x, step)
     gy, gy_stride = (None, 0) if gy is None else rows(gy, step)
-    unit = unit_of(shape, x_stride, gy_stride)
+    unit = unit_of(shape, x, x_stride, gy, gy_stride)
     options = _options(chain, shape, lanes, unit, x, dtype, par, "backward")
     gx = new(x.shape, x.dtype, x.device) if needs[0] else None
     gstart = [new(step, dtype, x.device) for _ in chain.states] if needs[1] else None
@@ -169,8 +180,8 @@ def _launch(kernel, lanes: int, options: dict, x: Tensor, *arguments) -> None:
     """Run a kernel; one that spills registers is allowed more the next time."""
     key = (kernel, options["C"], options["STEPS"], x.dtype, x.device)
     limit = {"maxnreg": _limits[key]} if key in _limits else {}
-    compiled = kernel[triton.cdiv(lanes, options["BLOCK"]),](x, *arguments, **options, **limit)
-    if getattr(compiled, "n_spills", 0):
+    compiled = kernel[triton.cdiv(lanes, options["BLOCK"]),](x, *arguments, **options | limit)
+    if 4 * getattr(compiled, "n_spills", 0) > SPARED:
         _limits[key] = roomier(compiled.n_regs)
 
 

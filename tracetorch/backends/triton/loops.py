@@ -48,14 +48,15 @@ def load_parameters(pointers, ranks: tl.constexpr, neuron, mask):
 
 
 @triton.jit
-def load_rows(pointer, t, stride, lane, mask, STEPS: tl.constexpr, COMPUTE: tl.constexpr):
+def load_rows(pointer, t, stride, lane, mask, STEPS: tl.constexpr, COMPUTE: tl.constexpr,
+              UNIT: tl.constexpr):
     """Rows t, t + 1, ... of one tensor; zeros where there is none."""
     out = ()
     if pointer is None:
         for _k in tl.static_range(STEPS):
             out = out + (tl.zeros(lane.shape, COMPUTE),)
     else:
-        at = row_of(pointer, t, stride, lane)
+        at = tl.multiple_of(row_of(pointer, t, stride, lane), UNIT)
         for _k in tl.static_range(STEPS):
             out = out + (tl.load(at, mask=mask, other=0.0).to(COMPUTE),)
             at += stride
@@ -177,19 +178,21 @@ def segment_forward(rows, state, par, rng, y, traces, t, S, lane, mask,
 
 @triton.jit
 def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
-                     C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr):
-    """Recompute the states of a segment from its first, then walk it backwards."""
-    n: tl.constexpr = len(rows)
-    states = (state,)
-    for k in tl.static_range(n - 1):
+                  C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr,
+                  BEGIN: tl.constexpr, END: tl.constexpr):
+    """Recompute the states from the first of all rows, then walk back from row END to BEGIN, whose states are kept."""
+    states = ()
+    for k in tl.static_range(END - 1):
+        if k >= BEGIN:
+            states = states + (state,)
         _wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
-        states = states + (state,)
+    states = states + (state,)
     if gx is not None:
-        at = row_of(gx, t + (n - 1), S, lane)
-    for k in tl.static_range(n - 1, -1, -1):
+        at = row_of(gx, t + (END - 1), S, lane)
+    for k in tl.static_range(END - 1, BEGIN - 1, -1):
         gtrace = load_or(gtraces, get(C, "zero_traces"), (t + k) * S + lane, mask, BLOCK, COMPUTE)
         gvalue, gstate, guse = step_backward(
-            (grows[k],) + gtrace, gstate, rows[k], states[k], par, key(rng, t + k, RANDOM), C
+            (grows[k],) + gtrace, gstate, rows[k], states[k - BEGIN], par, key(rng, t + k, RANDOM), C
         )
         gpar = add(gpar, guse)
         if gx is not None:
@@ -198,14 +201,16 @@ def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t,
     return gstate, gpar
 
 
-@triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "lanes", "groups"])
+@triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "lanes", "groups"],
+            do_not_specialize_on_alignment=["x"])
 def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_stride, lanes, groups,
                  C: tl.constexpr, RANKS: tl.constexpr,
                  RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
                  BLOCK: tl.constexpr, UNIT: tl.constexpr):
     """All T steps of BLOCK lanes; `lanes`, a multiple of inner*N, of the S elements of a step at a time.
 
-    S, x_stride and lanes come in multiples of UNIT, which tells the compiler what divides them.
+    S, x_stride and lanes come in multiples of UNIT, which tells the compiler what divides them; x lies at a multiple
+    of as many bytes. Neither is left to Triton, which would compile anew where they happen to divide by 16.
     """
     T = tl.full((), 0, tl.int32) + T
     S = (tl.full((), 0, tl.int64) + S) * UNIT
@@ -219,10 +224,11 @@ def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_
         mask = (first < lanes) & (lane < S)
         state = load_or(start, get(C, "init"), lane, mask, BLOCK, COMPUTE)
         key0 = load_key(rng, lane, RANDOM)
-        rows = load_rows(x, 0, x_stride, lane, tl.where(segments > 0, mask, False), STEPS, COMPUTE)
+        rows = load_rows(x, 0, x_stride, lane, tl.where(segments > 0, mask, False), STEPS, COMPUTE, UNIT)
         for i in range(segments):
             t = i * STEPS
-            ahead = load_rows(x, t + STEPS, x_stride, lane, tl.where(i + 1 < segments, mask, False), STEPS, COMPUTE)
+            present = tl.where(i + 1 < segments, mask, False)
+            ahead = load_rows(x, t + STEPS, x_stride, lane, present, STEPS, COMPUTE, UNIT)
             if saved is not None:
                 save(saved, i, S, lane, state, mask)
             state = segment_forward(rows, state, par, key0, y, traces, t, S, lane, mask, C, RANDOM)
@@ -230,17 +236,18 @@ def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_
         for t in range(segments * STEPS, T):
             if saved is not None:
                 save(saved, t - segments * (STEPS - 1), S, lane, state, mask)
-            row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE)
+            row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE, UNIT)
             state = segment_forward(row, state, par, key0, y, traces, t, S, lane, mask, C, RANDOM)
         store_each(final, lane, state, mask)
 
 
-@triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "gy_stride", "lanes", "groups"])
+@triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "gy_stride", "lanes", "groups"],
+            do_not_specialize_on_alignment=["x", "gy"])
 def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gpar, T, S, N, inner,
                   x_stride, gy_stride, lanes, groups,
                   C: tl.constexpr, RANKS: tl.constexpr,
                   RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
-                  BLOCK: tl.constexpr, AHEAD: tl.constexpr, UNIT: tl.constexpr):
+                  BLOCK: tl.constexpr, AHEAD: tl.constexpr, KEEP: tl.constexpr, UNIT: tl.constexpr):
     """The cotangents of what `scan_forward` computes from the same arguments."""
     T = tl.full((), 0, tl.int32) + T
     S = (tl.full((), 0, tl.int64) + S) * UNIT
@@ -261,32 +268,35 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
             t = T - 1 - i
             row0 = t - segments * (STEPS - 1)
             state = begun(fetch(saved, row0, S, lane, mask, len(begin)), row0, begin)
-            row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE)
-            grow = load_rows(gy, t, gy_stride, lane, mask, 1, COMPUTE)
+            row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE, UNIT)
+            grow = load_rows(gy, t, gy_stride, lane, mask, 1, COMPUTE, UNIT)
             gstate, sums = segment_backward(state, row, grow, gtraces, gstate, sums, par, key0, gx, t, S,
-                                             lane, mask, C, RANDOM, BLOCK, COMPUTE)
+                                            lane, mask, C, RANDOM, BLOCK, COMPUTE, 0, 1)
         last = (segments - 1) * STEPS
         if AHEAD:
             present = tl.where(segments > 0, mask, False)
-            rows = load_rows(x, last, x_stride, lane, present, STEPS, COMPUTE)
-            grows = load_rows(gy, last, gy_stride, lane, present, STEPS, COMPUTE)
+            rows = load_rows(x, last, x_stride, lane, present, STEPS, COMPUTE, UNIT)
+            grows = load_rows(gy, last, gy_stride, lane, present, STEPS, COMPUTE, UNIT)
             kept = fetch(saved, segments - 1, S, lane, mask, len(begin))
         for i in range(segments):
             t = last - i * STEPS
             if AHEAD:
                 present = tl.where(i + 1 < segments, mask, False)
-                ahead = load_rows(x, t - STEPS, x_stride, lane, present, STEPS, COMPUTE)
-                gahead = load_rows(gy, t - STEPS, gy_stride, lane, present, STEPS, COMPUTE)
+                ahead = load_rows(x, t - STEPS, x_stride, lane, present, STEPS, COMPUTE, UNIT)
+                gahead = load_rows(gy, t - STEPS, gy_stride, lane, present, STEPS, COMPUTE, UNIT)
                 state = begun(kept, segments - 1 - i, begin)
                 kept = fetch(saved, segments - 2 - i, S, lane, mask, len(begin))
-            else:
-                rows = load_rows(x, t, x_stride, lane, mask, STEPS, COMPUTE)
-                grows = load_rows(gy, t, gy_stride, lane, mask, STEPS, COMPUTE)
-                state = begun(fetch(saved, segments - 1 - i, S, lane, mask, len(begin)), segments - 1 - i, begin)
-            gstate, sums = segment_backward(state, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
-                                            lane, mask, C, RANDOM, BLOCK, COMPUTE)
-            if AHEAD:
+                gstate, sums = segment_backward(state, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
+                                                lane, mask, C, RANDOM, BLOCK, COMPUTE, 0, STEPS)
                 rows, grows = ahead, gahead
+            else:
+                grows = load_rows(gy, t, gy_stride, lane, mask, STEPS, COMPUTE, UNIT)
+                for part in tl.static_range(STEPS // KEEP - 1, -1, -1):     # what came from memory is loaded again
+                    rows = load_rows(x, t, x_stride, lane, mask, part * KEEP + KEEP, COMPUTE, UNIT)
+                    state = begun(fetch(saved, segments - 1 - i, S, lane, mask, len(begin)), segments - 1 - i, begin)
+                    gstate, sums = segment_backward(state, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
+                                                    lane, mask, C, RANDOM, BLOCK, COMPUTE, part * KEEP,
+                                                    part * KEEP + KEEP)
         store_each(gstart, lane, gstate, mask)
         if gpar is not None:
             for j in tl.static_range(len(sums)):        # each lane after the last of its rows

@@ -47,12 +47,12 @@ class TritonProgram:
 
     def kept_elements(self, shape: Shape) -> int:
         """Return the size of what forward keeps: the states before every segment but the first."""
-        steps = launch.steps_of(self.chain, shape.T, self.dtype)
+        steps = launch.steps_of(shape.T)
         return launch.checkpoints(shape.T, steps) * len(self.states) * shape.size
 
     def outline(self) -> tuple[str, int]:
         """Return the Triton text of the stages, and how many steps lie between kept states."""
-        return self.chain.text, launch.steps_of(self.chain, launch.STEPS, self.dtype)
+        return self.chain.text, launch.STEPS
 
     def _complete(self, starts: Sequence[Tensor | None], x: Tensor) -> list[Tensor] | None:
         """Return all start states, or None where every one starts anew: kernels read either."""
