@@ -55,7 +55,9 @@ def source(program: CapturedStep) -> str:
     return "\n\n".join([HEADER, forward, backward])
 
 
-JUMPS = frozenset("gt ge lt le eq ne floor ceil round trunc sign fmod bool isnan copysign".split())
+JUMPS = (
+    "gt", "ge", "lt", "le", "eq", "ne", "floor", "ceil", "round", "trunc", "sign", "fmod", "bool", "isnan", "copysign",
+)  # fmt: skip
 SHORTENED = {"div": "quotient", "reciprocal": "about_reciprocal"}
 
 

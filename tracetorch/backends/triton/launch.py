@@ -40,7 +40,7 @@ IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 def steps_of(T: int) -> int:
     """Rows per segment: no more than there are."""
-    return min(STEPS, 1 << T.bit_length() >> 1)
+    return min(STEPS, max(1, 1 << T.bit_length() >> 1))
 
 
 def keep_of(chain: Chain, steps: int, dtype: torch.dtype) -> int:
@@ -51,8 +51,8 @@ def keep_of(chain: Chain, steps: int, dtype: torch.dtype) -> int:
 
 
 def checkpoints(T: int, steps: int) -> int:
-    """Saved rows of states: one for each segment and each left-over row but the first."""
-    return T // steps + T % steps - 1
+    """Saved rows of states: one for each segment but the first, and one for the rows that are left over."""
+    return -(-T // steps) - 1
 
 
 @functools.cache

@@ -1,13 +1,14 @@
 """The loop over time, written once for any tuple of stages, in both directions.
 
-C, the composition, is an opaque constant: `Chain` in composition.py. Each of its stages names by index the
+C, the composition, is an opaque constant: `Chain` in chain.py. Each of its stages names by index the
 states it reads, those it writes and the parameters it is given. Every state is read once and written once in a
 step; `write_order` and `read_order` bring what the stages return, one after the other, into the order of the
 states, and `uses` says which of the returned cotangents belong to a parameter.
 
-Time runs in segments of STEPS rows, whose loads are all in flight together; what is left over at the end runs
-row by row. Forward saves the states at the start of each segment, backward recomputes the states inside it,
-which stay in registers. Nothing else is kept, and a lane never reads what another lane wrote.
+Time runs in segments of STEPS rows, whose loads are all in flight together, and so are those of the rows left over
+at the end, which are the last of STEPS rows. Forward saves the states at the start of each segment, backward
+recomputes the states inside it, KEEP of which stay in registers. Nothing else is kept, and a lane never reads what
+another lane wrote.
 """
 
 import triton
@@ -177,6 +178,17 @@ def segment_forward(rows, state, par, rng, y, traces, t, S, lane, mask,
 
 
 @triton.jit
+def rest_forward(rows, left, state, par, rng, y, traces, t, S, lane, mask, C: tl.constexpr, RANDOM: tl.constexpr):
+    """Run the last `left` steps of `rows`, fewer than all; the first row is t."""
+    for k in tl.static_range(1, len(rows)):
+        if k >= len(rows) - left:
+            wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
+            tl.store(row_of(y, t + k, S, lane), wire[0].to(y.dtype.element_ty), mask=mask)
+            store_each(traces, (t + k) * S + lane, wire[1:], mask)
+    return state
+
+
+@triton.jit
 def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
                   C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr,
                   BEGIN: tl.constexpr, END: tl.constexpr):
@@ -198,6 +210,28 @@ def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t,
         if gx is not None:
             tl.store(at, gvalue.to(gx.dtype.element_ty), mask=mask)
             at -= S
+    return gstate, gpar
+
+
+@triton.jit
+def rest_backward(state, rows, grows, left, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
+                  C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr):
+    """The same for the last `left` of all rows, fewer than all, from the state before the first of them."""
+    n: tl.constexpr = len(rows)
+    states = ()
+    for k in tl.static_range(1, n):
+        states = states + (state,)
+        if k >= n - left:
+            _wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
+    for k in tl.static_range(n - 1, 0, -1):
+        if k >= n - left:
+            gtrace = load_or(gtraces, get(C, "zero_traces"), (t + k) * S + lane, mask, BLOCK, COMPUTE)
+            gvalue, gstate, guse = step_backward(
+                (grows[k],) + gtrace, gstate, rows[k], states[k - 1], par, key(rng, t + k, RANDOM), C
+            )
+            gpar = add(gpar, guse)
+            if gx is not None:
+                tl.store(row_of(gx, t + k, S, lane), gvalue.to(gx.dtype.element_ty), mask=mask)
     return gstate, gpar
 
 
@@ -226,18 +260,18 @@ def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_
         key0 = load_key(rng, lane, RANDOM)
         rows = load_rows(x, 0, x_stride, lane, tl.where(segments > 0, mask, False), STEPS, COMPUTE, UNIT)
         for i in range(segments):
-            t = i * STEPS
-            present = tl.where(i + 1 < segments, mask, False)
-            ahead = load_rows(x, t + STEPS, x_stride, lane, present, STEPS, COMPUTE, UNIT)
+            t = i * STEPS       # and the rows that are left over are the last of as many as a segment has
+            ahead = load_rows(x, min(t + STEPS, T - STEPS), x_stride, lane, tl.where(t + STEPS < T, mask, False), STEPS,
+                              COMPUTE, UNIT)
             if saved is not None:
                 save(saved, i, S, lane, state, mask)
             state = segment_forward(rows, state, par, key0, y, traces, t, S, lane, mask, C, RANDOM)
             rows = ahead
-        for t in range(segments * STEPS, T):
+        left = T - segments * STEPS
+        if left > 0:
             if saved is not None:
-                save(saved, t - segments * (STEPS - 1), S, lane, state, mask)
-            row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE, UNIT)
-            state = segment_forward(row, state, par, key0, y, traces, t, S, lane, mask, C, RANDOM)
+                save(saved, segments, S, lane, state, mask)
+            state = rest_forward(rows, left, state, par, key0, y, traces, T - STEPS, S, lane, mask, C, RANDOM)
         store_each(final, lane, state, mask)
 
 
@@ -264,14 +298,13 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
         begin = load_or(start, get(C, "init"), lane, mask, BLOCK, COMPUTE)
         key0 = load_key(rng, lane, RANDOM)
         gstate = load_or(gfinal, get(C, "zero_states"), lane, mask, BLOCK, COMPUTE)
-        for i in range(T - segments * STEPS):
-            t = T - 1 - i
-            row0 = t - segments * (STEPS - 1)
-            state = begun(fetch(saved, row0, S, lane, mask, len(begin)), row0, begin)
-            row = load_rows(x, t, x_stride, lane, mask, 1, COMPUTE, UNIT)
-            grow = load_rows(gy, t, gy_stride, lane, mask, 1, COMPUTE, UNIT)
-            gstate, sums = segment_backward(state, row, grow, gtraces, gstate, sums, par, key0, gx, t, S,
-                                            lane, mask, C, RANDOM, BLOCK, COMPUTE, 0, 1)
+        left = T - segments * STEPS
+        if left > 0:
+            state = begun(fetch(saved, segments, S, lane, mask, len(begin)), segments, begin)
+            rows = load_rows(x, T - STEPS, x_stride, lane, mask, STEPS, COMPUTE, UNIT)
+            grows = load_rows(gy, T - STEPS, gy_stride, lane, mask, STEPS, COMPUTE, UNIT)
+            gstate, sums = rest_backward(state, rows, grows, left, gtraces, gstate, sums, par, key0, gx, T - STEPS, S,
+                                         lane, mask, C, RANDOM, BLOCK, COMPUTE)
         last = (segments - 1) * STEPS
         if AHEAD:
             present = tl.where(segments > 0, mask, False)
