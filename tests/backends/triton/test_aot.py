@@ -1,4 +1,6 @@
-"""Kernels compiled for GPUs that are not there: no register spills, no shared memory, no contraction."""
+"""Kernels compiled for GPUs that are not there: next to no spills, no shared memory, no contraction."""
+
+import re
 
 import pytest
 import torch
@@ -22,14 +24,16 @@ def compiled(layer, arch="sm_90", dtype=torch.float32):
 
 
 def assert_fits(kernels, arch):
+    from tracetorch.backends.triton.launch import SPARED
+
     for kernel in kernels:
-        assert kernel.spills == 0 and kernel.shared == 0
+        assert kernel.spills <= SPARED and kernel.shared == 0
         assert 8 <= kernel.registers <= 255
         assert f".target {arch}" in kernel.ptx and "st.global" in kernel.ptx
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16] if FULL else [torch.float32], ids=str)
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"] if FULL else ["sm_90"])
+@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_89", "sm_90"] if FULL else ["sm_90"])
 @pytest.mark.parametrize("name", NEURONS if FULL else ["LIB", "DSRLITS"])
 def test_neurons_fit(name, arch, dtype):
     assert_fits(compiled(getattr(tt.snn, name)(8), arch, dtype), arch)
@@ -47,7 +51,8 @@ def test_others_fit(dtype):
 
 def test_bfloat16_only_at_the_edges():
     forward, *_ = compiled(tt.snn.LI(8), dtype=torch.bfloat16)
-    assert "bf16" in forward.ptx and "fma." not in forward.ptx and "bf16x2" not in forward.ptx
+    assert "cvt.rn.bf16x2.f32" in forward.ptx       # two lanes a thread, rounded once
+    assert "fma." not in forward.ptx and not re.search(r"\b(add|sub|mul|min|max)\S*bf16", forward.ptx)
 
 
 def test_arithmetic_is_not_contracted():

@@ -17,16 +17,17 @@ def backend():
     return backend
 
 
-def test_runs_interpreted_on_the_cpu(backend):
+def test_runs_interpreted_on_the_cpu(backend, interpreted):
     assert why_not("triton", tt.snn.LIB(3), torch.rand(2, 3)) is None
 
 
 def test_refuses_other_devices(backend, monkeypatch):
     monkeypatch.setattr(backend, "INTERPRETED", False)
+    layer, x = tt.snn.LIB(3, device="cpu"), torch.rand(2, 3, device="cpu")
     said = "the input is on cpu, and Triton runs on CUDA devices (or, interpreted, with TRITON_INTERPRET=1)"
-    assert why_not("triton", tt.snn.LIB(3), torch.rand(2, 3)) == said
+    assert why_not("triton", layer, x) == said
     with pytest.raises(RuntimeError, match="backend='triton' can't run LIB: the input is on cpu"):
-        tt.scan(tt.snn.LIB(3), torch.rand(2, 3), backend="triton")
+        tt.scan(layer, x, backend="triton")
 
 
 def test_refuses_other_dtypes(backend):
@@ -73,7 +74,7 @@ def test_second_derivatives_say_what_to_do():
         g.sum().backward()
 
 
-def test_shows_its_code(monkeypatch):
+def test_shows_its_code(monkeypatch, interpreted):
     monkeypatch.setitem(tt.backends.FUSED, "cpu", "triton")
     written, derived = tt.explain(torch.nn.Sequential(tt.snn.LIB(3), tt.snn.LIF(3))).layers
     assert written.backend == derived.backend == "triton"
@@ -101,7 +102,7 @@ def test_a_kernel_that_spills_is_allowed_the_next_limit():
     assert [roomier(n) for n in (80, 96, 128, 160, 255)] == [96, 128, 168, 168, 255]
 
 
-def test_aot_needs_a_compiler():
+def test_aot_needs_a_compiler(interpreted):
     from tracetorch.aot import aot
 
     with pytest.raises(RuntimeError, match="unset TRITON_INTERPRET"):

@@ -1,4 +1,4 @@
-"""Scans in Triton's interpreter: hand-written and derived kernels against eager steps, in float64 and exactly."""
+"""Scans in Triton: hand-written and derived kernels against eager steps, in float64 and exactly."""
 
 import pytest
 import torch
