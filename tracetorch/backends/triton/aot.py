@@ -69,8 +69,8 @@ def kernels(step: Step, call: Call, io: torch.dtype, T: int = 1024, few: bool = 
     ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
     arguments = _arguments(chain, io, compute)
     for kernel, which in ((scan_forward, "forward"), (scan_backward, "backward")):
-        yield kernel, arguments, launch.constants(chain, T, compute, tuple(ranks[n] for n in chain.parameters), which,
-                                                  few=few, unit=unit)
+        yield kernel, arguments, launch.constants(chain, launch.steps_of(T), compute,
+                                                  tuple(ranks[n] for n in chain.parameters), which, few=few, unit=unit)
     through = inside(step, chain.parameters, compute)
     if any(through):
         options = constants(tuple(ranks[n] for n, a in zip(chain.parameters, through, strict=True) if a is not None))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
@@ -76,22 +75,24 @@ def unit_of(shape: Shape, x: Tensor, x_stride: int, gy: Tensor | None = None, gy
     return UNIT if (shape.N * shape.inner | x_stride | gy_stride | address) % UNIT == 0 else 1
 
 
-def constants(chain: Chain, T: int, dtype: torch.dtype, ranks: tuple[int, ...], which: str, *, few: bool = False,
+@functools.lru_cache(maxsize=256)
+def constants(chain: Chain, steps: int, dtype: torch.dtype, ranks: tuple[int, ...], which: str, *, few: bool = False,
               wide: bool = False, unit: int = 1) -> dict:
-    """The constants of a kernel, the "forward" or the "backward" one.
+    """The constants of a kernel, the "forward" or the "backward" one; they are shared, so copy them to change one.
 
-    few: too few lanes to keep the device busy. wide: too many for 32 bits. unit: divides every distance.
+    steps: per segment. few: too few lanes to keep the device busy. wide: too many for 32 bits. unit: divides every
+    distance.
     """
     warps, held = 1 if few else 4, len(chain.states) * dtype.itemsize
     paired = unit == UNIT and not few and held <= PAIRED_BYTES[which]
     options = {
         "C": chain, "RANKS": ranks, "RANDOM": chain.draws, "COMPUTE": COMPUTE[dtype],
-        "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps_of(T),
+        "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps,
         "BLOCK": 32 * warps * (2 if paired else 1), "UNIT": unit, "num_warps": warps, "enable_fp_fusion": False,
     }  # fmt: skip
     if which == "backward":
-        keep = keep_of(chain, options["STEPS"], dtype)
-        limit = 128 if paired else 168 if keep < options["STEPS"] else None
+        keep = keep_of(chain, steps, dtype)
+        limit = 128 if paired else 168 if keep < steps else None
         options |= {"AHEAD": held <= AHEAD_BYTES, "KEEP": keep, "maxnreg": limit}
     return options
 
@@ -100,7 +101,8 @@ def _options(chain: Chain, shape: Shape, lanes: int, unit: int, x: Tensor, dtype
              which: str) -> dict:
     few = lanes < processors(x.device) * LANES_PER_PROCESSOR and not INTERPRETED
     wide = shape.size + lanes >= 2**31 - 1024
-    return constants(chain, shape.T, dtype, tuple(p.ndim for p in par), which, few=few, wide=wide, unit=unit)
+    ranks = tuple([p.ndim for p in par])
+    return constants(chain, steps_of(shape.T), dtype, ranks, which, few=few, wide=wide, unit=unit)
 
 
 def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -180,7 +182,7 @@ def _launch(kernel, lanes: int, options: dict, x: Tensor, *arguments) -> None:
     """Run a kernel; one that spills registers is allowed more the next time."""
     key = (kernel, options["C"], options["STEPS"], x.dtype, x.device)
     limit = {"maxnreg": _limits[key]} if key in _limits else {}
-    compiled = kernel[triton.cdiv(lanes, options["BLOCK"]),](x, *arguments, **options | limit)
+    compiled = kernel[-(-lanes // options["BLOCK"]),](x, *arguments, **options | limit)
     if 4 * getattr(compiled, "n_spills", 0) > SPARED:
         _limits[key] = roomier(compiled.n_regs)
 
