@@ -9,6 +9,14 @@ FULL = os.environ.get("TRACETORCH_TESTS") == "all"
 
 
 @pytest.fixture
+def seldom_saved(monkeypatch):
+    """Forward saves the states of every segment's first row only, as where lanes are many."""
+    from tracetorch.backends.triton import launch
+
+    monkeypatch.setattr(launch, "DENSE_LANES", 0)
+
+
+@pytest.fixture
 def derived_only(monkeypatch):
     """Every step runs on its derived kernel, though it may have hand-written stages."""
     from tracetorch.backends.triton import backend

@@ -101,6 +101,11 @@ def test_lengths_around_the_segment(name, T):
     compare(layer, inputs(T, 2, 3), warm=False)
 
 
+@pytest.mark.parametrize("T", [1, 2, 3, 7, 8, 9, 15, 16, 21])
+def test_lengths_around_the_segment_with_few_states_saved(T, seldom_saved):
+    compare(build("binary"), inputs(T, 2, 3), warm=False)
+
+
 SHAPES = {
     "no batch": ((3,), -1), "one element": ((1,), 0), "many batch dims": ((2, 1, 2, 3), -1), "empty": ((0, 3), -1),
     "neurons first": ((3, 2), 0), "maps": ((2, 3, 2, 5), -3), "more than a block": ((2, 3, 50), 1),
@@ -133,14 +138,23 @@ def scanned(layer, x, backend):
     return y, leaf.grad
 
 
-@pytest.mark.parametrize("batch", [301, 400])
-def test_parameter_gradients_over_groups_of_rows(batch):
+@pytest.fixture
+def soon_busy(monkeypatch):
+    """The device is busy with 1,024 lanes in backward, 2,048 in forward, as the interpreter is."""
+    from tracetorch.backends.triton import launch
+
+    monkeypatch.setattr(launch, "processors", lambda device: 1)
+    return launch
+
+
+@pytest.mark.parametrize("batch", [601, 800])
+def test_rows_in_turn(batch, seldom_saved, soon_busy, device):
     from tracetorch.backends.program import Shape
-    from tracetorch.backends.triton.launch import lanes_of
 
     layer = Composition(tt.compose(tt.Ternary)).build(7)
-    lanes = lanes_of(Shape(4, batch, 7, 1), torch.device("cpu"))
-    assert lanes < batch * 7 and (batch * 7 % lanes == 0) == (batch == 400)
+    for busy in (1024, 2048):
+        lanes = soon_busy.lanes_of(Shape(4, batch, 7, 1), device, busy)
+        assert lanes < batch * 7 and (batch * 7 % lanes == 0) == (batch == 800)
     compare(layer, inputs(4, batch, 7), warm=False)
 
 
@@ -151,7 +165,7 @@ class Pole(nn.Module):
         return 1 / (v + 1)
 
 
-def test_lanes_beyond_the_end_leave_no_trace():
+def test_lanes_beyond_the_end_leave_no_trace(soon_busy):
     layer = tt.compose(tt.Binary(biased=False))(7, spike_fn=Pole(), threshold=1.0).double()
     layer.raw_threshold.data.fill_(torch.tensor(1.0, dtype=torch.float64).expm1().log())
     found = []

@@ -19,6 +19,7 @@ from ...fusion.capture import CannotCapture
 from ...fusion.code import Unsupported
 from ...pipeline import Step
 from ..plan import Call
+from ..program import Shape
 from . import launch
 from .activations import constants, kernel_of
 from .backend import chain_of
@@ -62,15 +63,17 @@ def kernels(step: Step, call: Call, io: torch.dtype, T: int = 1024, few: bool = 
             unit: int = 16) -> Iterator[tuple]:
     """Yield the kernels of a training step, each with the types of its arguments and its constants.
 
-    T, few, unit: as for `launch.constants`. Raises CannotCapture, Unsupported.
+    T: length of the scan. few, unit: as for `launch.constants`. Raises CannotCapture, Unsupported.
     """
     compute = call.dtype
     chain = chain_of(step, compute)
     ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
     arguments = _arguments(chain, io, compute)
+    dense = few and launch.is_dense(chain, Shape(T, 1, 1, 1), compute)
     for kernel, which in ((scan_forward, "forward"), (scan_backward, "backward")):
         yield kernel, arguments, launch.constants(chain, launch.steps_of(T), compute,
-                                                  tuple(ranks[n] for n in chain.parameters), which, few=few, unit=unit)
+                                                  tuple(ranks[n] for n in chain.parameters), which,
+                                                  few=few, dense=dense, unit=unit)
     through = inside(step, chain.parameters, compute)
     if any(through):
         options = constants(tuple(ranks[n] for n, a in zip(chain.parameters, through, strict=True) if a is not None))

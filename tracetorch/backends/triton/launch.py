@@ -25,6 +25,8 @@ PAIRED_BYTES = {"forward": 32, "backward": 4}
 """Up to so much state a thread has two lanes: half the instructions to address, load and store."""
 LANES_PER_PROCESSOR = 1024
 """Elements that keep a multiprocessor busy: below, programs are one warp; above, each takes several rows in turn."""
+DENSE_LANES = 16384
+"""Up to so many lanes, far too few for any device, waiting is all: every state is saved, none is recomputed in turn."""
 SHORT = 16
 """In scans of at most so many steps forward, too, takes several rows in turn: what it prepares is no small part."""
 UNIT = 16
@@ -49,9 +51,15 @@ def keep_of(chain: Chain, steps: int, dtype: torch.dtype) -> int:
     return steps
 
 
-def checkpoints(T: int, steps: int) -> int:
+def is_dense(chain: Chain, shape: Shape, dtype: torch.dtype) -> bool:
+    """Whether the states of every row are saved."""
+    return shape.size <= DENSE_LANES and len(chain.states) * dtype.itemsize <= AHEAD_BYTES
+
+
+def checkpoints(chain: Chain, shape: Shape, dtype: torch.dtype) -> int:
     """Saved rows of states: one for each segment but the first, and one for the rows that are left over."""
-    return -(-T // steps) - 1
+    every = 1 if is_dense(chain, shape, dtype) else steps_of(shape.T)
+    return -(-shape.T // every) - 1
 
 
 @functools.cache
@@ -77,18 +85,19 @@ def unit_of(shape: Shape, x: Tensor, x_stride: int, gy: Tensor | None = None, gy
 
 @functools.lru_cache(maxsize=256)
 def constants(chain: Chain, steps: int, dtype: torch.dtype, ranks: tuple[int, ...], which: str, *, few: bool = False,
-              wide: bool = False, unit: int = 1) -> dict:
+              wide: bool = False, dense: bool = False, unit: int = 1) -> dict:
     """The constants of a kernel, the "forward" or the "backward" one; they are shared, so copy them to change one.
 
-    steps: per segment. few: too few lanes to keep the device busy. wide: too many for 32 bits. unit: divides every
-    distance.
+    steps: per segment. few: too few lanes to keep the device busy. wide: too many for 32 bits. dense: every state is
+    saved. unit: divides every distance.
     """
     warps, held = 1 if few else 4, len(chain.states) * dtype.itemsize
     paired = unit == UNIT and not few and held <= PAIRED_BYTES[which]
     options = {
         "C": chain, "RANKS": ranks, "RANDOM": chain.draws, "COMPUTE": COMPUTE[dtype],
         "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps,
-        "BLOCK": 32 * warps * (2 if paired else 1), "UNIT": unit, "num_warps": warps, "enable_fp_fusion": False,
+        "BLOCK": 32 * warps * (2 if paired else 1), "DENSE": dense, "UNIT": unit, "num_warps": warps,
+        "enable_fp_fusion": False,
     }  # fmt: skip
     if which == "backward":
         keep = keep_of(chain, steps, dtype)
@@ -98,11 +107,12 @@ def constants(chain: Chain, steps: int, dtype: torch.dtype, ranks: tuple[int, ..
 
 
 def _options(chain: Chain, shape: Shape, lanes: int, unit: int, x: Tensor, dtype: torch.dtype, par: Sequence[Tensor],
-             which: str) -> dict:
+             which: str, save: bool = True) -> dict:
     few = lanes < processors(x.device) * LANES_PER_PROCESSOR and not INTERPRETED
     wide = shape.size + lanes >= 2**31 - 1024
     ranks = tuple([p.ndim for p in par])
-    return constants(chain, steps_of(shape.T), dtype, ranks, which, few=few, wide=wide, unit=unit)
+    dense = save and is_dense(chain, shape, dtype)
+    return constants(chain, steps_of(shape.T), dtype, ranks, which, few=few, wide=wide, dense=dense, unit=unit)
 
 
 def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -124,13 +134,13 @@ def forward(chain: Chain, shape: Shape, x: Tensor, start: Sequence[Tensor] | Non
     x, stride = rows(x, step)
     lanes = lanes_of(shape, x.device, 2 * LANES_PER_PROCESSOR) if shape.T <= SHORT else shape.size
     unit = unit_of(shape, x, stride)
-    options = _options(chain, shape, lanes, unit, x, dtype, par, "forward")
+    options = _options(chain, shape, lanes, unit, x, dtype, par, "forward", save)
     y = new(x.shape, x.dtype, x.device)
     final = [new(step, dtype, x.device) for _ in chain.states]
     traces = [new(x.shape, dtype, x.device) for _ in range(chain.traces)]
     saved = None
     if save:
-        count = checkpoints(shape.T, options["STEPS"])
+        count = checkpoints(chain, shape, dtype)
         saved = new((count, len(chain.states), shape.size), dtype, x.device)
     if shape.size:
         with on_device(x.device):

@@ -7,8 +7,8 @@ states, and `uses` says which of the returned cotangents belong to a parameter.
 
 Time runs in segments of STEPS rows, whose loads are all in flight together, and so are those of the rows left over
 at the end, which are the last of STEPS rows. Forward saves the states at the start of each segment, backward
-recomputes the states inside it, KEEP of which stay in registers. Nothing else is kept, and a lane never reads what
-another lane wrote.
+recomputes the states inside it, KEEP of which stay in registers; or forward saves them at every step, DENSE. Nothing
+else is kept, and a lane never reads what another lane wrote.
 """
 
 import triton
@@ -97,6 +97,18 @@ def fetch(pointer, row, S, lane, mask, COUNT: tl.constexpr):
 
 
 @triton.jit
+def fetch_segment(pointer, i, S, lane, mask, COUNT: tl.constexpr, STEPS: tl.constexpr, DENSE: tl.constexpr):
+    """What is saved of segment i: the states before its first row or, where that is DENSE, before each."""
+    out = ()
+    if DENSE:
+        for k in tl.static_range(STEPS):
+            out = out + (fetch(pointer, i * STEPS + k, S, lane, mask, COUNT),)
+    else:
+        out = (fetch(pointer, i, S, lane, mask, COUNT),)
+    return out
+
+
+@triton.jit
 def begun(saved, row, start):
     """The states that segment `row` starts from: those saved or, for the first, the start states."""
     out = ()
@@ -165,11 +177,13 @@ def step_backward(gwire, gnew, x, old, par, rng, C: tl.constexpr):
 
 
 @triton.jit
-def segment_forward(rows, state, par, rng, y, traces, t, S, lane, mask,
-                    C: tl.constexpr, RANDOM: tl.constexpr):
+def segment_forward(rows, state, par, rng, y, traces, saved, t, S, lane, mask,
+                    C: tl.constexpr, RANDOM: tl.constexpr, DENSE: tl.constexpr):
     """Run the steps of `rows`, the first of which is t."""
     at = row_of(y, t, S, lane)
     for k in tl.static_range(len(rows)):
+        if DENSE:
+            save(saved, t + k, S, lane, state, mask)
         wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
         tl.store(at, wire[0].to(y.dtype.element_ty), mask=mask)
         at += S
@@ -189,15 +203,18 @@ def rest_forward(rows, left, state, par, rng, y, traces, t, S, lane, mask, C: tl
 
 
 @triton.jit
-def segment_backward(state, rows, grows, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
+def segment_backward(saved, rows, grows, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
                   C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr,
                   BEGIN: tl.constexpr, END: tl.constexpr):
-    """Recompute the states from the first of all rows, then walk back from row END to BEGIN, whose states are kept."""
-    states = ()
+    """Walk back from row END to BEGIN; what is not saved of the states is recomputed from the first of all rows."""
+    states, state = (), saved[0]
     for k in tl.static_range(END - 1):
         if k >= BEGIN:
             states = states + (state,)
-        _wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
+        if len(saved) > 1:
+            state = saved[k + 1]
+        else:
+            _wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
     states = states + (state,)
     if gx is not None:
         at = row_of(gx, t + (END - 1), S, lane)
@@ -240,7 +257,7 @@ def rest_backward(state, rows, grows, left, gtraces, gstate, gpar, par, rng, gx,
 def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_stride, lanes, groups,
                  C: tl.constexpr, RANKS: tl.constexpr,
                  RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
-                 BLOCK: tl.constexpr, UNIT: tl.constexpr):
+                 BLOCK: tl.constexpr, DENSE: tl.constexpr, UNIT: tl.constexpr):
     """All T steps of BLOCK lanes; `lanes`, a multiple of inner*N, of the S elements of a step at a time.
 
     S, x_stride and lanes come in multiples of UNIT, which tells the compiler what divides them; x lies at a multiple
@@ -263,14 +280,14 @@ def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_
             t = i * STEPS       # and the rows that are left over are the last of as many as a segment has
             ahead = load_rows(x, min(t + STEPS, T - STEPS), x_stride, lane, tl.where(t + STEPS < T, mask, False), STEPS,
                               COMPUTE, UNIT)
-            if saved is not None:
+            if saved is not None and not DENSE:
                 save(saved, i, S, lane, state, mask)
-            state = segment_forward(rows, state, par, key0, y, traces, t, S, lane, mask, C, RANDOM)
+            state = segment_forward(rows, state, par, key0, y, traces, saved, t, S, lane, mask, C, RANDOM, DENSE)
             rows = ahead
         left = T - segments * STEPS
         if left > 0:
             if saved is not None:
-                save(saved, segments, S, lane, state, mask)
+                save(saved, segments * STEPS if DENSE else segments, S, lane, state, mask)
             state = rest_forward(rows, left, state, par, key0, y, traces, T - STEPS, S, lane, mask, C, RANDOM)
         store_each(final, lane, state, mask)
 
@@ -281,7 +298,8 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
                   x_stride, gy_stride, lanes, groups,
                   C: tl.constexpr, RANKS: tl.constexpr,
                   RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
-                  BLOCK: tl.constexpr, AHEAD: tl.constexpr, KEEP: tl.constexpr, UNIT: tl.constexpr):
+                  BLOCK: tl.constexpr, AHEAD: tl.constexpr, KEEP: tl.constexpr, DENSE: tl.constexpr,
+                  UNIT: tl.constexpr):
     """The cotangents of what `scan_forward` computes from the same arguments."""
     T = tl.full((), 0, tl.int32) + T
     S = (tl.full((), 0, tl.int64) + S) * UNIT
@@ -300,7 +318,8 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
         gstate = load_or(gfinal, get(C, "zero_states"), lane, mask, BLOCK, COMPUTE)
         left = T - segments * STEPS
         if left > 0:
-            state = begun(fetch(saved, segments, S, lane, mask, len(begin)), segments, begin)
+            row = segments * STEPS if DENSE else segments
+            state = begun(fetch(saved, row, S, lane, mask, len(begin)), row, begin)
             rows = load_rows(x, T - STEPS, x_stride, lane, mask, STEPS, COMPUTE, UNIT)
             grows = load_rows(gy, T - STEPS, gy_stride, lane, mask, STEPS, COMPUTE, UNIT)
             gstate, sums = rest_backward(state, rows, grows, left, gtraces, gstate, sums, par, key0, gx, T - STEPS, S,
@@ -310,16 +329,16 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
             present = tl.where(segments > 0, mask, False)
             rows = load_rows(x, last, x_stride, lane, present, STEPS, COMPUTE, UNIT)
             grows = load_rows(gy, last, gy_stride, lane, present, STEPS, COMPUTE, UNIT)
-            kept = fetch(saved, segments - 1, S, lane, mask, len(begin))
+            kept = fetch_segment(saved, segments - 1, S, lane, mask, len(begin), STEPS, DENSE)
         for i in range(segments):
             t = last - i * STEPS
             if AHEAD:
                 present = tl.where(i + 1 < segments, mask, False)
                 ahead = load_rows(x, t - STEPS, x_stride, lane, present, STEPS, COMPUTE, UNIT)
                 gahead = load_rows(gy, t - STEPS, gy_stride, lane, present, STEPS, COMPUTE, UNIT)
-                state = begun(kept, segments - 1 - i, begin)
-                kept = fetch(saved, segments - 2 - i, S, lane, mask, len(begin))
-                gstate, sums = segment_backward(state, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
+                states = (begun(kept[0], segments - 1 - i, begin),) + kept[1:]
+                kept = fetch_segment(saved, segments - 2 - i, S, lane, mask, len(begin), STEPS, DENSE)
+                gstate, sums = segment_backward(states, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
                                                 lane, mask, C, RANDOM, BLOCK, COMPUTE, 0, STEPS)
                 rows, grows = ahead, gahead
             else:
@@ -327,7 +346,7 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
                 for part in tl.static_range(STEPS // KEEP - 1, -1, -1):     # what came from memory is loaded again
                     rows = load_rows(x, t, x_stride, lane, mask, part * KEEP + KEEP, COMPUTE, UNIT)
                     state = begun(fetch(saved, segments - 1 - i, S, lane, mask, len(begin)), segments - 1 - i, begin)
-                    gstate, sums = segment_backward(state, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
+                    gstate, sums = segment_backward((state,), rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
                                                     lane, mask, C, RANDOM, BLOCK, COMPUTE, part * KEEP,
                                                     part * KEEP + KEEP)
         store_each(gstart, lane, gstate, mask)

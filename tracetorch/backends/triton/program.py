@@ -47,8 +47,7 @@ class TritonProgram:
 
     def kept_elements(self, shape: Shape) -> int:
         """Return the size of what forward keeps: the states before every segment but the first."""
-        steps = launch.steps_of(shape.T)
-        return launch.checkpoints(shape.T, steps) * len(self.states) * shape.size
+        return launch.checkpoints(self.chain, shape, self.dtype) * len(self.states) * shape.size
 
     def outline(self) -> tuple[str, int]:
         """Return the Triton text of the stages, and how many steps lie between kept states."""
