@@ -2,9 +2,15 @@
 
     python -m benchmarks.gpu [--rounds 15] [--only "LIB scan" ...] [--no-compile] [--check]
 
-Appends to benchmarks/results/gpu.csv: one row per contestant, size, dtype and direction, with the median of all
-calls, the spread, and the share of the copy bandwidth that it reaches when forward is counted as two passes over
-the input's bytes (read x, write y) and forward with backward as five (and read x, gy, write gx).
+Appends to benchmarks/results/gpu.csv: rows per contestant, size, dtype and direction, with the median of all calls,
+the spread, and the share of the copy bandwidth that is reached when forward is counted as two passes over the input's
+bytes (read x, write y) and forward with backward as five (and read x, gy, write gx). `clock` says what was timed:
+
+    graph   the device's clock, around a CUDA graph that is replayed: the kernels alone
+    events  the device's clock, around calls in a row: what is longer, the kernels or the host's work on them
+    host    the host's clock, until a call returns while the device is kept busy: the host's work alone
+
+A contestant that did not run has one row, whose note says why. The note of "copy" is the bandwidth in GB/s.
 """
 
 from __future__ import annotations
@@ -12,12 +18,14 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import functools
 import importlib.metadata
 import inspect
 import math
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,14 +35,22 @@ from torch import Tensor, nn
 import tracetorch as tt
 
 RESULTS = Path(__file__).parent / "results" / "gpu.csv"
-SIZES = ((4, 64, 65536), (25, 128, 4096), (100, 64, 1024), (1000, 64, 512), (16, 32, 64, 64, 64))
+SIZES = ((100, 256, 4096), (100, 64, 1024), (1000, 8, 128), (25, 128, 128), (4, 64, 65536), (16, 32, 64, 64, 64))
+TARGETS = {
+    ("LIB scan", "forward", "100x256x4096"): "0.75 of copy", ("LIB scan", "both", "100x256x4096"): "0.75 of copy",
+    ("DSRLITS scan", "forward", "100x256x4096"): "0.50 of copy",
+    ("DSRLITS scan", "both", "100x256x4096"): "0.50 of copy",
+    ("LIB scan", "both", "1000x8x128"): "200 us",
+}  # fmt: skip
+"""What the kernels of float32 scans are to reach; and to be ahead of SpikingJelly where there are 16 steps or more."""
 DTYPES = (torch.float32, torch.bfloat16)
 PASSES = {"forward": 2, "both": 5}
 UNROLLED = 32       # torch.compile unrolls the steps, and more than this many take it minutes
 CALLS = 5           # timed together, so that launches overlap as in training
-FIELDS = ("date", "device", "torch", "triton", "contestant", "version", "size", "dtype", "what", "median", "low",
-          "high", "unit", "calls", "of_copy")
-SHOWN = ("size", "dtype", "contestant", "what", "median", "unit", "of_copy")
+SLEEP = 20_000_000  # cycles for which the device is kept busy while the host is timed
+FIELDS = ("date", "device", "torch", "triton", "contestant", "version", "size", "dtype", "what", "clock", "median",
+          "low", "high", "unit", "calls", "of_copy", "target", "note")
+SHOWN = ("size", "dtype", "contestant", "what", "clock", "median", "unit", "of_copy", "target", "note")
 Run = Callable[[Tensor], Tensor]
 
 
@@ -79,14 +95,10 @@ def _layer(name: str, size: tuple, dtype: torch.dtype) -> nn.Module:
     return layer.to("cuda", dtype)
 
 
-GRAPH = ", CUDA graph"
-"""Ends the names of what is captured first: kernels without the time that Python takes to launch them."""
 CONTESTANTS = {
     "LIB scan": scanned("LIB", "triton"),
-    "LIB scan" + GRAPH: scanned("LIB", "triton"),
     "LIF scan": scanned("LIF", "triton"),
     "DSRLITS scan": scanned("DSRLITS", "triton"),
-    "DSRLITS scan" + GRAPH: scanned("DSRLITS", "triton"),
     "LIB eager": scanned("LIB", "eager"),
     "DSRLITS eager": scanned("DSRLITS", "eager"),
     "LIB torch.compile": compiled("LIB"),
@@ -137,44 +149,80 @@ def timed(call: Callable[[], None]) -> float:
     return start.elapsed_time(end) / CALLS
 
 
-def measure(size: tuple, dtype: torch.dtype, names: list[str], rounds: int) -> dict[tuple[str, str], list[float]]:
-    """Let contestants take turns; the first two rounds warm up and are not counted."""
+def hosted(call: Callable[[], None]) -> float:
+    """The time in ms until a call returns, averaged over CALLS in a row while the device is busy elsewhere."""
+    torch.cuda.synchronize()
+    torch.cuda._sleep(SLEEP)
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        call()
+    took = time.perf_counter() - start
+    torch.cuda.synchronize()
+    return took * 1e3 / CALLS
+
+
+Turn = tuple[str, str, str]
+
+
+def turns_of(name: str, size: tuple, dtype: torch.dtype, x: Tensor, g: Tensor) -> dict[Turn, Callable[[], float]]:
+    """Every timing of one contestant: name, what and clock; raises whatever keeps it from running."""
+    turns: dict[Turn, Callable[[], float]] = {}
+    calls = calls_of(CONTESTANTS[name](size, dtype), x, g)
+    calls["both"]()
+    torch.cuda.synchronize()
+    for what, call in calls.items():
+        if "eager" not in name and "compile" not in name:
+            turns[name, what, "graph"] = functools.partial(timed, captured(call))
+        turns[name, what, "events"] = functools.partial(timed, call)
+        turns[name, what, "host"] = functools.partial(hosted, call)
+    return turns
+
+
+def measure(size: tuple, dtype: torch.dtype, names: list[str], rounds: int,
+            ) -> tuple[dict[Turn, list[float]], dict[str, str]]:
+    """Let contestants take turns; the first two rounds warm up and are not counted.
+
+    Returns the times in ms, and why which contestant did not run.
+    """
     torch.manual_seed(0)
     x, g = (torch.randn(size, device="cuda", dtype=dtype) for _ in range(2))
-    turns: dict[tuple[str, str], Callable[[], None]] = {("copy", "forward"): lambda: copy(x)}
+    turns: dict[Turn, Callable[[], float]] = {("copy", "forward", "events"): lambda: timed(lambda: copy(x))}
+    left_out = {}
     for name in names:
         try:
-            calls = calls_of(CONTESTANTS[name](size, dtype), x, g)
-            calls["both"]()
-            torch.cuda.synchronize()
-            if name.endswith(GRAPH):
-                calls = {what: captured(call) for what, call in calls.items()}
+            turns |= turns_of(name, size, dtype, x, g)
         except Exception as error:
-            print(f"left out: {name} at {label(size)} {dtype}: {type(error).__name__}: {error}", file=sys.stderr)
-            continue
-        turns |= {(name, what): call for what, call in calls.items()}
-    times: dict[tuple[str, str], list[float]] = {turn: [] for turn in turns}
+            left_out[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    times: dict[Turn, list[float]] = {turn: [] for turn in turns}
     for i in range(rounds + 2):
-        for turn, call in turns.items():
-            time = timed(call)
+        for turn, run in turns.items():
+            took = run()
             if i >= 2:
-                times[turn].append(time)
-    return times
+                times[turn].append(took)
+    return times, left_out
 
 
-def rows_of(times: dict[tuple[str, str], list[float]], size: tuple, dtype: torch.dtype) -> list[dict]:
-    copied = statistics.median(times["copy", "forward"]) / PASSES["forward"]     # ms per pass
+def rows_of(times: dict[Turn, list[float]], left_out: dict[str, str], size: tuple, dtype: torch.dtype) -> list[dict]:
+    """One row per timing and per contestant that did not run."""
+    copied = statistics.median(times["copy", "forward", "events"])
+    common = {
+        "date": datetime.date.today().isoformat(), "device": torch.cuda.get_device_name(), "torch": torch.__version__,
+        "triton": importlib.metadata.version("triton"), "size": label(size), "dtype": str(dtype).removeprefix("torch."),
+    }  # fmt: skip
     rows = []
-    for (name, what), values in times.items():
+    for (name, what, clock), values in times.items():
         median = statistics.median(values)
-        rows.append({
-            "date": datetime.date.today().isoformat(), "device": torch.cuda.get_device_name(),
-            "torch": torch.__version__, "triton": importlib.metadata.version("triton"), "contestant": name,
-            "version": _version(name), "size": label(size), "dtype": str(dtype).removeprefix("torch."), "what": what,
-            "median": f"{median:.5f}", "low": f"{min(values):.5f}", "high": f"{max(values):.5f}", "unit": "ms",
-            "calls": len(values) * CALLS, "of_copy": f"{PASSES[what] * copied / median:.3f}",
-        })
-    return rows
+        row = common | {"contestant": name, "version": _version(name), "what": what, "clock": clock,
+                        "median": f"{median:.5f}", "low": f"{min(values):.5f}", "high": f"{max(values):.5f}",
+                        "unit": "ms", "calls": len(values) * CALLS}
+        if clock != "host":
+            row["of_copy"] = f"{PASSES[what] * copied / PASSES['forward'] / median:.3f}"
+        if clock == "graph" and dtype is torch.float32:
+            row["target"] = TARGETS.get((name, what, label(size)), "")
+        if name == "copy":
+            row["note"] = f"{PASSES[what] * math.prod(size) * dtype.itemsize / median / 1e6:.0f} GB/s"
+        rows.append(row)
+    return rows + [common | {"contestant": name, "what": "did not run", "note": why} for name, why in left_out.items()]
 
 
 def _version(name: str) -> str:
@@ -220,7 +268,7 @@ def main() -> None:
             check(size, dtype)
             if given.check:
                 continue
-            rows = rows_of(measure(size, dtype, names, given.rounds), size, dtype)
+            rows = rows_of(*measure(size, dtype, names, given.rounds), size, dtype)
             fresh = not RESULTS.exists()
             with RESULTS.open("a", newline="") as file:
                 writer = csv.DictWriter(file, FIELDS)
@@ -228,7 +276,7 @@ def main() -> None:
                     writer.writeheader()
                 writer.writerows(rows)
             for row in rows:
-                print(*(row[k] for k in SHOWN), flush=True)
+                print(*(row[k] for k in SHOWN if row.get(k)), flush=True)
             torch.cuda.empty_cache()
 
 

@@ -1,16 +1,20 @@
 """Count the machine code of a layer's Triton kernels, compiled for GPUs that need not be there.
 
-    python tools/census.py LIB DSRLITS --arch sm_80 sm_90 --dtype float32 bfloat16 [--few] [--steps 4]
+    python tools/census.py LIB DSRLITS --arch sm_80 sm_90 --dtype float32 bfloat16 [--few] [--steps 4] [--write NOTE]
 
 One row per kernel: instructions per neuron and step in the main loop, by kind; bytes that its loads and stores move
 per neuron and step; registers per thread and warps per multiprocessor; bytes spilled. Executed instructions outside the
-main loop are not counted, which matters for a scan of a few steps: "code" is the size of the whole kernel.
+main loop are not counted, which matters for a scan of a few steps: "code" is the size of the whole kernel. With --write
+the rows go to benchmarks/results/kernels.csv as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import csv
+import importlib.metadata
+import pathlib
 import re
 import subprocess
 import tempfile
@@ -21,6 +25,8 @@ import torch
 
 import tracetorch as tt
 
+RESULTS = pathlib.Path(__file__).parents[1] / "benchmarks" / "results" / "kernels.csv"
+COUNTED = ("kernel", "instructions", "bytes", "registers", "warps", "spills", "code")
 KINDS = {
     "fp32": "FADD FMUL FFMA FADD2 FMUL2 FFMA2", "select": "FSETP FSEL FMNMX FSET FCHK", "mufu": "MUFU",
     "load": "LDG LD", "store": "STG ST", "local": "LDL STL",
@@ -112,6 +118,18 @@ def warps_of(registers: int, arch: str, num_warps: int) -> int:
     return min(WARPS[arch], fit // num_warps * num_warps, BLOCKS[arch] * num_warps)
 
 
+def write(note: str, name: str, arch: str, dtype: str, count: Count) -> None:
+    """Append a row to RESULTS."""
+    row = {"note": note, "triton": importlib.metadata.version("triton"), "neuron": name, "arch": arch, "dtype": dtype}
+    row |= {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in vars(count).items() if k in COUNTED}
+    fresh = not RESULTS.exists()
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("layers", nargs="+", help="names of tt.snn, or of stages: Adaptive+Binary")
@@ -119,6 +137,7 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", default=["float32"])
     parser.add_argument("--steps", type=int, default=1024, help="length of the scan")
     parser.add_argument("--few", action="store_true", help="one warp per program, as where lanes are few")
+    parser.add_argument("--write", metavar="NOTE", help="append rows with this note to benchmarks/results/kernels.csv")
     given = parser.parse_args()
     for name in given.layers:
         stages = name.split("+")
@@ -127,6 +146,8 @@ def main() -> None:
             for dtype in given.dtype:
                 for count in counts(cls(64), arch, getattr(torch, dtype), given.steps, given.few):
                     print(name, arch, dtype, count, flush=True)
+                    if given.write:
+                        write(given.write, name, arch, dtype, count)
 
 
 if __name__ == "__main__":
