@@ -30,9 +30,9 @@ def scan(layer, x):
 
 def test_for_other_lengths_and_batches(compiled):
     layer = tt.snn.LIB(64)
-    scan(layer, torch.empty(20, 64, 64))
+    scan(layer, torch.empty(20, 320, 64))
     before = compiled()
-    for T, B in ((21, 48), (8, 100), (9, 150), (100, 256), (16, 301)):      # rows in turn: whole groups, and a part
+    for T, B in ((21, 300), (8, 301), (9, 384), (100, 257), (16, 512)):     # rows in turn: whole groups, and a part
         scan(layer, torch.empty(T, B, 64))
         assert compiled() == before
 

@@ -140,21 +140,22 @@ def scanned(layer, x, backend):
 
 @pytest.fixture
 def soon_busy(monkeypatch):
-    """The device is busy with 1,024 lanes in backward, 2,048 in forward, as the interpreter is."""
+    """The device is busy with 128 lanes in backward, 256 in forward."""
     from tracetorch.backends.triton import launch
 
     monkeypatch.setattr(launch, "processors", lambda device: 1)
+    monkeypatch.setattr(launch, "LANES_PER_PROCESSOR", 128)
     return launch
 
 
-@pytest.mark.parametrize("batch", [601, 800])
+@pytest.mark.parametrize("batch", [75, 100])
 def test_rows_in_turn(batch, seldom_saved, soon_busy, device):
     from tracetorch.backends.program import Shape
 
     layer = Composition(tt.compose(tt.Ternary)).build(7)
-    for busy in (1024, 2048):
+    for busy in (128, 256):
         lanes = soon_busy.lanes_of(Shape(4, batch, 7, 1), device, busy)
-        assert lanes < batch * 7 and (batch * 7 % lanes == 0) == (batch == 800)
+        assert lanes < batch * 7 and (batch * 7 % lanes == 0) == (batch == 100)
     compare(layer, inputs(4, batch, 7), warm=False)
 
 
@@ -171,7 +172,7 @@ def test_lanes_beyond_the_end_leave_no_trace(soon_busy):
     found = []
     for backend in ("triton", "eager"):
         layer.zero_states()
-        y = tt.scan(layer, 2 + inputs(3, 301, 7).abs(), backend=backend)
+        y = tt.scan(layer, 2 + inputs(3, 75, 7).abs(), backend=backend)
         found.append(torch.autograd.grad(y.sum(), layer.parameters()))
     assert_close(*found, 1e-9)
 

@@ -33,7 +33,7 @@ UNIT = 16
 """Where it divides the distances between rows and steps, kernels are told so, and load and store in wide words."""
 LIMITS = (96, 128, 168, 255)
 """Registers at which 20, 16, 12 and 8 warps fit."""
-SPARED = 64
+SPARED = 32
 """Bytes that a thread may spill to stay below a limit: what it needs again after the loop over time."""
 COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -67,7 +67,7 @@ def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
-def lanes_of(shape: Shape, device: torch.device, busy: int = LANES_PER_PROCESSOR) -> int:
+def lanes_of(shape: Shape, device: torch.device, busy: int) -> int:
     """Elements that are in flight: whole rows of neurons, as many as keep the device busy.
 
     In backward each lane reduces its parameter gradients over the rows it takes one after the other, so this also
@@ -157,7 +157,7 @@ def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Se
              par: Sequence[Tensor], rng: Tensor | None, dtype: torch.dtype, needs: tuple[bool, bool, bool],
              ) -> tuple[Tensor | None, list | None, Tensor | None]:
     """The cotangents of x, of the start states and of the parameters ([P, N]), each only if needed."""
-    step, lanes = shape.step, lanes_of(shape, x.device)
+    step, lanes = shape.step, lanes_of(shape, x.device, LANES_PER_PROCESSOR)
     x, x_stride = rows(x, step)
     gy, gy_stride = (None, 0) if gy is None else rows(gy, step)
     unit = unit_of(shape, x, x_stride, gy, gy_stride)

@@ -351,5 +351,8 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
                                                     part * KEEP + KEEP)
         store_each(gstart, lane, gstate, mask)
         if gpar is not None:
-            for j in tl.static_range(len(sums)):        # each lane after the last of its rows
-                tl.store(gpar + j * lanes + first, sums[j], mask=mask & (lane + lanes >= S))
+            over = mask & (lane + lanes >= S)           # each lane after the last of its rows
+            at = gpar + tl.where(over, first, 0)        # not known before the loop, where it would take registers
+            for j in tl.static_range(len(sums)):
+                tl.store(at, sums[j], mask=over)
+                at += lanes
