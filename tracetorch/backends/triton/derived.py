@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ...fusion.cache import captured
 from ...fusion.capture import CapturedStep
-from ...fusion.code import Body, Name
+from ...fusion.code import Body, Name, Unsupported
 from ...pipeline import Step
 from .chain import Chain, Link
 from .dialect import TRITON
