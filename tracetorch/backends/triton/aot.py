@@ -71,7 +71,7 @@ def kernels(step: Step, call: Call, io: torch.dtype, T: int = 1024, few: bool = 
     arguments = _arguments(chain, io, compute)
     dense = few and launch.is_dense(chain, Shape(T, 1, 1, 1), compute)
     for kernel, which in ((scan_forward, "forward"), (scan_backward, "backward")):
-        yield kernel, arguments, launch.constants(chain, launch.steps_of(T), compute,
+        yield kernel, arguments, launch.constants(chain, launch.steps_of(chain, T, compute), compute,
                                                   tuple(ranks[n] for n in chain.parameters), which,
                                                   few=few, dense=dense, unit=unit)
     through = inside(step, chain.parameters, compute)

@@ -22,7 +22,7 @@ SAVED_BYTES = 128
 AHEAD_BYTES = 8
 """Up to so much state (two float32) registers are left to load the next segment while this one is computed."""
 PAIRED_BYTES = {"forward": 32, "backward": 4}
-"""Up to so much state a thread has two lanes: half the instructions to address, load and store."""
+"""Up to so much float32 state a thread has two lanes: half the instructions to address, load and store."""
 LANES_PER_PROCESSOR = 1024
 """Elements that keep a multiprocessor busy: below, programs are one warp; above, each takes several rows in turn."""
 DENSE_LANES = 16384
@@ -39,14 +39,19 @@ COMPUTE = {torch.float32: tl.float32, torch.float64: tl.float64}
 IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def steps_of(T: int) -> int:
-    """Rows per segment: no more than there are."""
-    return min(STEPS, max(1, 1 << T.bit_length() >> 1))
+def steps_of(chain: Chain, T: int, dtype: torch.dtype) -> int:
+    """Rows per segment: no more than there are, and fewer where the states are too many for backward's registers."""
+    most = SAVED_BYTES * 8 // dtype.itemsize        # a row of float64 takes twice the registers as well
+    return _halved(min(STEPS, max(1, 1 << T.bit_length() >> 1)), chain, dtype, most)
 
 
 def keep_of(chain: Chain, steps: int, dtype: torch.dtype) -> int:
     """Rows of a segment whose states fit in registers."""
-    while steps > 1 and steps * len(chain.states) * dtype.itemsize > SAVED_BYTES:
+    return _halved(steps, chain, dtype, SAVED_BYTES)
+
+
+def _halved(steps: int, chain: Chain, dtype: torch.dtype, most: int) -> int:
+    while steps > 1 and steps * len(chain.states) * dtype.itemsize > most:
         steps //= 2
     return steps
 
@@ -58,7 +63,7 @@ def is_dense(chain: Chain, shape: Shape, dtype: torch.dtype) -> bool:
 
 def checkpoints(chain: Chain, shape: Shape, dtype: torch.dtype) -> int:
     """Saved rows of states: one for each segment but the first, and one for the rows that are left over."""
-    every = 1 if is_dense(chain, shape, dtype) else steps_of(shape.T)
+    every = 1 if is_dense(chain, shape, dtype) else steps_of(chain, shape.T, dtype)
     return -(-shape.T // every) - 1
 
 
@@ -92,7 +97,7 @@ def constants(chain: Chain, steps: int, dtype: torch.dtype, ranks: tuple[int, ..
     saved. unit: divides every distance.
     """
     warps, held = 1 if few else 4, len(chain.states) * dtype.itemsize
-    paired = unit == UNIT and not few and held <= PAIRED_BYTES[which]
+    paired = unit == UNIT and not few and dtype is torch.float32 and held <= PAIRED_BYTES[which]
     options = {
         "C": chain, "RANKS": ranks, "RANDOM": chain.draws, "COMPUTE": COMPUTE[dtype],
         "INDEX": tl.int64 if wide else tl.int32, "STEPS": steps,
@@ -112,7 +117,8 @@ def _options(chain: Chain, shape: Shape, lanes: int, unit: int, x: Tensor, dtype
     wide = shape.size + lanes >= 2**31 - 1024
     ranks = tuple([p.ndim for p in par])
     dense = save and is_dense(chain, shape, dtype)
-    return constants(chain, steps_of(shape.T), dtype, ranks, which, few=few, wide=wide, dense=dense, unit=unit)
+    return constants(chain, steps_of(chain, shape.T, dtype), dtype, ranks, which, few=few, wide=wide, dense=dense,
+                     unit=unit)
 
 
 def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

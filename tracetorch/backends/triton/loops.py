@@ -352,7 +352,7 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
         store_each(gstart, lane, gstate, mask)
         if gpar is not None:
             over = mask & (lane + lanes >= S)           # each lane after the last of its rows
-            at = gpar + tl.where(over, first, 0)        # not known before the loop, where it would take registers
+            # a place that is not known before the loop, where it would take registers
+            place = tl.max_contiguous(tl.multiple_of(tl.where(over, first, 0), UNIT), UNIT)
             for j in tl.static_range(len(sums)):
-                tl.store(at, sums[j], mask=over)
-                at += lanes
+                tl.store(gpar + (j * lanes + place), sums[j], mask=over)

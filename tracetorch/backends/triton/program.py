@@ -51,7 +51,7 @@ class TritonProgram:
 
     def outline(self) -> tuple[str, int]:
         """Return the Triton text of the stages, and how many steps lie between kept states."""
-        return self.chain.text, launch.STEPS
+        return self.chain.text, launch.steps_of(self.chain, launch.STEPS, self.dtype)
 
     def _complete(self, starts: Sequence[Tensor | None], x: Tensor) -> list[Tensor] | None:
         """Return all start states, or None where every one starts anew: kernels read either."""
