@@ -335,3 +335,20 @@ def test_an_eager_step_leaves_nothing_for_the_garbage_collector():
         tt.scan(layer, x)
     layer.zero_states()
     assert gc.collect() == 0
+
+
+def test_forward_hooks_run_as_the_docs_say():
+    seen = []
+
+    def hook(module, args, out):
+        seen.append(tuple(args[0].shape))
+    layer, x = snn.LIB(3), torch.rand(5, 2, 3)
+    layer.register_forward_hook(hook)
+    tt.scan(layer, x)
+    assert seen == []
+    model = nn.Sequential(nn.Linear(3, 3), layer)
+    for fold, shapes in ((True, [(10, 3)]), (False, [(2, 3)] * 5)):
+        tt.zero_states(model)
+        seen.clear()
+        tt.scan(model, x, fold=fold, check=False)
+        assert seen == shapes

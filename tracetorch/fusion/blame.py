@@ -1,4 +1,4 @@
-"""Which stage, and which line of whose code, is to blame for a step that cannot be captured."""
+"""Names the stage, the line and the code for which a step cannot be captured, and the line that called the library."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def TTdecompile(module: nn.Module) -> None:
 
 
 class Model(Stateful):
-    """An `nn.Module` with the state functions as methods; a layer it would not find draws a warning."""
+    """An `nn.Module` with the state functions as methods; it warns of layers in plain lists, which no module finds."""
 
     def TTcompile(self) -> None:
         """Replace every `raw_` tensor by its value, for inference."""

@@ -1,4 +1,4 @@
-"""What recomputing a segment writes down for backward: results that cost more to compute than to load."""
+"""The tape: results of a recomputed step that backward loads, because they cost more to compute again."""
 
 from __future__ import annotations
 
