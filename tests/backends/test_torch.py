@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import tracetorch as tt
-from tests.fusion.test_callables import Slope
 from tests.support.backends import scan
+from tests.support.callables import Slope
 from tests.support.compositions import assert_close, outcome
 from tests.support.parallel import check_two_processes_have_the_gradients_of_one
 from tracetorch.backends import differentiable

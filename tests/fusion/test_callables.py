@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tracetorch as tt
+from tests.support.callables import Slope, outcome
 from tests.support.compositions import assert_close
 from tracetorch import functional
 
@@ -39,19 +40,6 @@ class FastSigmoid(torch.autograd.Function):
     def backward(ctx, grad):
         (v,) = ctx.saved_tensors
         return grad / (25 * v.abs() + 1) ** 2
-
-
-class Slope(nn.Module):
-    """A learnable slope, a buffer and a plain number."""
-
-    def __init__(self, shape=()):
-        super().__init__()
-        self.slope = nn.Parameter(torch.linspace(1.0, 2.0, max(1, math.prod(shape))).reshape(shape))
-        self.register_buffer("shift", torch.tensor(0.1))
-        self.gain = 1.5
-
-    def forward(self, v):
-        return torch.sigmoid(self.gain * self.slope * (v - self.shift))
 
 
 def detach_trick(v):
@@ -146,19 +134,6 @@ QUANT_FNS = {
     "probabilistic_ste": functional.probabilistic_ste(),
     "user's": lambda v: v + ((v * 4).round() / 4 - v).detach(),
 }
-
-
-def outcome(layer, backend):
-    """Output, final state and all gradients of a scan, from a fixed seed."""
-    g = torch.Generator().manual_seed(3)
-    x = torch.randn(13, 3, 4, generator=g, dtype=torch.float64).mul_(1.3).requires_grad_()
-    layer.zero_states()
-    torch.manual_seed(5)
-    y = tt.scan(layer, x, backend=backend)
-    (y * torch.randn(y.shape, generator=g, dtype=y.dtype)).sum().backward()
-    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in layer.parameters()]
-    layer.zero_grad(set_to_none=True)
-    return [y, layer.mem, x.grad, *grads]
 
 
 def check(**callables):

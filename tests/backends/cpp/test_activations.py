@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import tracetorch as tt
-from tests.fusion.test_callables import Slope, outcome
+from tests.support.callables import Slope, outcome
 from tests.support.compositions import assert_close
 from tracetorch.fusion.activations import derivative_of
 
