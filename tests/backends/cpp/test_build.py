@@ -135,7 +135,7 @@ def test_no_compiler(monkeypatch):
     assert build.compiler() is None
     layer, x = tt.compose(tt.EMA, tt.Binary, name="NeverBuilt")(3), torch.ones(4, 2, 3)
     reason = why_not("cpp", layer, x)
-    assert reason == "there is no C++ compiler: install g++ or clang++, or name one in the environment variable CXX"
+    assert reason == build.NO_COMPILER and "apt-get" in reason and "conda" in reason and "variable CXX" in reason
     with pytest.raises(RuntimeError, match="there is no C"):
         answer()
 
@@ -145,16 +145,17 @@ def test_failing_compiler_shows_its_words_and_the_text(cache):
     with pytest.raises(RuntimeError, match=message) as e:
         build.load("nonsense;\n")
     path = Path(str(e.value).partition(" on ")[2].partition(".cpp")[0] + ".cpp")
-    assert path.parent == cache and path.read_text() == "nonsense;\n"
+    assert path.parent == cache and path.read_text().startswith("nonsense;\n")
     assert not kernels(cache) and not list(cache.glob("*.part"))
     assert "Use backend='eager' meanwhile." in str(e.value)
 
 
 def test_compiler_and_processor_are_part_of_the_name(monkeypatch):
-    first = build._key("text", ["c++"])
-    assert first == build._key("text", ["c++"]) != build._key("other", ["c++"])
-    monkeypatch.setattr(build, "_processor", lambda: "another")
-    assert build._key("text", ["c++"]) != first
+    first = build._key("text", ["c++"], ["-O3"])
+    assert first == build._key("text", ["c++"], ["-O3"]) != build._key("other", ["c++"], ["-O3"])
+    assert first != build._key("text", ["c++"], ["-O2"])
+    monkeypatch.setattr(build, "processor", lambda: "another")
+    assert build._key("text", ["c++"], ["-O3"]) != first
 
 
 def test_default_places(monkeypatch, tmp_path):

@@ -38,5 +38,10 @@ def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[s
         if build.compiler() is None:
             raise Refused(build.NO_COMPILER)
         layout = Layout(io, vectors, tuple(derivative_of(a, dtype) for a in activations))
-        found.built[key] = CppProgram(found, layout, activations)
+        program = CppProgram(found, layout, activations)
+        try:
+            program.ready()
+        except RuntimeError as error:
+            raise Refused(str(error)) from None
+        found.built[key] = program
     return found.built[key]

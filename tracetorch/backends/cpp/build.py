@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
-import platform
-import shlex
 import shutil
 import stat
-import subprocess
 import tempfile
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-FLAGS = (
-    ["-std=c++17", "-O3", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
-)
+from .compiler import NO_COMPILER, CompilerFails, compiler, flags, identity, processor, run
+
+__all__ = [
+    "ADDRESS", "NO_COMPILER", "CacheInfo", "CompilerFails", "cache_dir", "cache_info", "clear_cache", "compiler", "load"
+]
+
 HERE = Path(__file__).parent
 HEADERS = (
     "math.h", "number.h", "loop.h", "forward.h", "backward.h", "matrix/matrix.h", "matrix/kernels.h", "matrix/lists.h"
 )
+SIGNED = '\nextern "C" const char *tracetorch_name() { return "NAME"; }\n'
 ADDRESS = ctypes.c_void_p
 DIGEST = 64     # hex digits of a SHA-256, appended to every library
+
+Result = TypeVar("Result")
 
 _loaded: dict[str, ctypes.CDLL] = {}
 _lock = threading.Lock()
@@ -49,9 +55,9 @@ def cache_info() -> CacheInfo:
 def clear_cache() -> int:
     """Delete the compiled kernels that no process has to keep, and return how many."""
     before = cache_info()
-    for suffix in ("*.so", "*.cpp", "*.part"):
+    for suffix in ("*.so", "*.cpp", "*.flags", "*.part"):
         for file in before.path.glob(suffix):
-            file.unlink(missing_ok=True)
+            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
     return before.kernels
 
 
@@ -61,20 +67,6 @@ def cache_dir() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tracetorch"
-
-
-def compiler() -> list[str] | None:
-    """Return the command of a C++ compiler: the CXX variable, else c++, g++ or clang++; None where there is none."""
-    return _search(os.environ.get("CXX", ""), os.environ.get("PATH", ""))
-
-
-@functools.cache
-def _search(named: str, path: str) -> list[str] | None:
-    if named:
-        command = shlex.split(named)
-        return command if shutil.which(command[0]) else None
-    found = next(filter(shutil.which, ("c++", "g++", "clang++")), None)
-    return [found] if found else None
 
 
 def load(text: str) -> ctypes.CDLL:
@@ -87,18 +79,16 @@ def load(text: str) -> ctypes.CDLL:
     command = compiler()
     if command is None:
         raise RuntimeError(NO_COMPILER)
-    key = _key(text, command)
     with _lock:
+        options = _asking_the_disk(lambda: flags(command, _writable(cache_dir())))
+        key = _key(text, command, options)
         if key not in _loaded:
-            _loaded[key] = _open(key, text, command)
+            _loaded[key] = _open(key, text, [*command, *options])
         return _loaded[key]
 
 
-NO_COMPILER = "there is no C++ compiler: install g++ or clang++, or name one in the environment variable CXX"
-
-
-def _key(text: str, command: list[str]) -> str:
-    parts = [text, _headers(), " ".join(_flags()), _identity(tuple(command)), _processor()]
+def _key(text: str, command: list[str], options: Sequence[str]) -> str:
+    parts = [text, SIGNED, _headers(), " ".join(options), identity(tuple(command)), processor()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -107,43 +97,42 @@ def _headers() -> str:
     return "\0".join((HERE / name).read_text() for name in HEADERS)
 
 
-@functools.cache
-def _flags() -> list[str]:
-    x86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
-    # compilers older than the processor would use half of its vector registers
-    return [*FLAGS, *(("-march=native", "-mprefer-vector-width=512") if x86 else ("-mcpu=native",))]
-
-
-@functools.cache
-def _identity(command: tuple[str, ...]) -> str:
-    """The compiler's real file, its size and its time: they change with its version, and need no process."""
-    path = Path(shutil.which(command[0]) or command[0]).resolve()
-    info = path.stat()
-    return f"{' '.join(command[1:])}\0{path}\0{info.st_size}\0{info.st_mtime_ns}"
-
-
-@functools.cache
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            wanted = ("flags", "Features", "model name", "CPU part")
-            first = {line.partition(":")[0].strip(): line for line in lines if line.startswith(wanted)}
-        return "".join(sorted(first.values()))
-    except OSError:
-        return platform.processor()
-
-
 def _open(key: str, text: str, command: list[str]) -> ctypes.CDLL:
     path = cache_dir() / f"{key}.so"
-    if not _trusted(path):
-        try:
-            path = _compile(key, text, command)
-        except OSError as error:
-            raise RuntimeError(
-                f"the compiled kernel can't be written to {path.parent}: {error}. Make room there, name another "
-                "directory in TRACETORCH_CACHE_DIR, or use backend='eager'"
-            ) from error
-    return ctypes.CDLL(str(path))
+    if _trusted(path):
+        with contextlib.suppress(CompilerFails):
+            return _asked(path, key)
+    path = _asking_the_disk(lambda: _compile(key, text, command))
+    try:
+        return _asked(path, key)
+    except CompilerFails:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _asked(path: Path, key: str) -> ctypes.CDLL:
+    """Load a library and ask it who it is."""
+    try:
+        library = ctypes.CDLL(str(path))
+        library.tracetorch_name.restype = ctypes.c_char_p
+        name = library.tracetorch_name()
+    except (OSError, AttributeError) as error:
+        raise CompilerFails(f"what the C++ compiler wrote can't be loaded: {error}. Name another compiler in the "
+                            "environment variable CXX, or use backend='eager'") from None
+    if name != key.encode():
+        raise CompilerFails(f"the library {path} says that it is {name!r}: the C++ compiler built something else. Name "
+                            "another in the environment variable CXX, or use backend='eager'")
+    return library
+
+
+def _asking_the_disk(action: Callable[[], Result]) -> Result:
+    try:
+        return action()
+    except OSError as error:
+        raise RuntimeError(
+            f"the compiled kernel can't be written to {cache_dir()}: {error}. Make room there, name another "
+            "directory in TRACETORCH_CACHE_DIR, or use backend='eager'"
+        ) from error
 
 
 def _trusted(path: Path) -> bool:
@@ -151,7 +140,7 @@ def _trusted(path: Path) -> bool:
     try:
         for place in (path, path.parent):
             info = place.stat()
-            if info.st_uid not in (os.getuid(), 0) or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if not _private(info, (_user(), 0)):
                 return False
         data = path.read_bytes()
     except OSError:
@@ -159,20 +148,25 @@ def _trusted(path: Path) -> bool:
     return hashlib.sha256(data[:-DIGEST]).hexdigest().encode() == data[-DIGEST:]
 
 
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _private(info: os.stat_result, owners: tuple[int, ...]) -> bool:
+    """Whether nobody else may write; Windows has no such numbers, and keeps a user's folder from others by itself."""
+    return os.name == "nt" or (info.st_uid in owners and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
 def _compile(key: str, text: str, command: list[str]) -> Path:
     folder = _writable(cache_dir())
     source, target = folder / f"{key}.cpp", folder / f"{key}.so"
     part = folder / f"{key}.{os.getpid()}.part"
-    _write(source, text.encode())
-    full = [*command, *_flags(), f"-I{HERE}", str(source), "-o", str(part)]
+    _write(source, (text + SIGNED.replace("NAME", key)).encode())
     try:
-        done = subprocess.run(full, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode:
-            last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-            raise RuntimeError(
-                f"the C++ compiler failed (status {done.returncode}) on {source}:\n{last}\n"
-                f"The command was: {shlex.join(full)}\nUse backend='eager' meanwhile."
-            )
+        run([*command, f"-I{HERE}", str(source), "-o", str(part)], source)
+        if not part.exists():
+            raise CompilerFails(f"the C++ compiler {command[0]} reports success on {source}, but wrote nothing. Name "
+                                "another in the environment variable CXX, or use backend='eager'")
         data = part.read_bytes()
         _write(part, data + hashlib.sha256(data).hexdigest().encode())
         os.replace(part, target)
@@ -199,8 +193,7 @@ def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         info = folder.stat()
-        private = info.st_uid == os.getuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if private and os.access(folder, os.W_OK):
+        if _private(info, (_user(),)) and os.access(folder, os.W_OK):
             return folder
     except OSError:
         pass

@@ -30,12 +30,16 @@ class CppProgram:
         self._forward: Loop | None = None
         self._backward: dict[Wanted, Loop] = {}
 
+    def ready(self) -> Loop:
+        """Return the loop forward in time, compiled by the first call."""
+        if self._forward is None:
+            self._forward = Loop("forward", *forward_source(self.step, self.layout))
+        return self._forward
+
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:
         """Scan; see `Program`."""
-        loop = self._forward
-        if loop is None:
-            loop = self._forward = Loop("forward", *forward_source(self.step, self.layout))
+        loop = self.ready()
         size = shape.size
         outputs = [_like(x), *_several(len(self.states), x, shape.step, self.dtype)]
         if self.record:
@@ -188,4 +192,5 @@ def _after_fork() -> None:
     _forked = True
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):      # Windows does not fork
+    os.register_at_fork(after_in_child=_after_fork)
