@@ -6,7 +6,7 @@ BIN     := $(VENV)/bin
 ARGS    ?=
 WORKERS ?= 2
 
-.PHONY: demo test test-triton test-gpu lint format bench docs notebooks clean
+.PHONY: demo test test-triton test-gpu lint format bench docs notebooks test-versions clean
 .SECONDARY:
 
 demo: $(VENV)/.installed-demo
@@ -26,6 +26,10 @@ test-gpu:
 	@if $(PYTHON) -c 'import einops, hypothesis, mpmath, pytest, torch, triton' 2>/dev/null; then python=$(PYTHON); \
 	else $(MAKE) --no-print-directory $(VENV)/.installed-dev && python=$(BIN)/python; fi; \
 	$$python -m pytest -m "triton or gpu" $(ARGS) || [ $$? -eq 5 ]
+
+# The built wheel in empty environments: make test-versions ARGS="python3.11:2.13.0 python3.13:"
+test-versions:
+	@tools/versions.sh $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
