@@ -22,7 +22,7 @@ STEPS = 20      # of a training step
 def measure(size: tuple[int, int], rounds: int, threads: int) -> list[Contestant]:
     """Let contestants take turns at one size; times are per step, in ms."""
     group = [Contestant(name, (STEPS, *size), threads, "steps_worker.py") for name in STEPPED]
-    counts = [one.warm_up() for one in group]
+    counts = [max(1, one.warm_up() // STEPS) for one in group]
     for _ in range(rounds):
         for one, calls in zip(group, counts, strict=True):
             one.measure(calls)
@@ -31,10 +31,10 @@ def measure(size: tuple[int, int], rounds: int, threads: int) -> list[Contestant
     return group
 
 
-def table(groups: list[list[Contestant]]) -> str:
+def table(groups: list[list[Contestant]], sizes: list[tuple[int, int]]) -> str:
     """Return microseconds per step, without gradient / training, as a Markdown table."""
-    sizes = [f"{b}, {n}" for b, n in SIZES]
-    lines = ["| us per step, no gradient / training | " + " | ".join(sizes) + " |", "|---|" + "---|" * len(sizes)]
+    shown = [f"{b}, {n}" for b, n in sizes[: len(groups)]]
+    lines = ["| us per step, no gradient / training | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
     for i, name in enumerate(STEPPED):
         cells = [" / ".join(f"{1000 * statistics.median(v):.3g}" for v in group[i].times.values()) for group in groups]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -44,15 +44,17 @@ def table(groups: list[list[Contestant]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--sizes", nargs="+", type=lambda s: tuple(map(int, s.split(","))), default=list(SIZES))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     prepare_reference()
     groups = []
-    for size in SIZES:
+    for size in args.sizes:
         groups.append(measure(size, args.rounds, args.threads))
         write(RESULTS / "steps.csv", groups[-1], args.threads)
-        print(table(groups + [groups[-1]] * (len(SIZES) - len(groups))), flush=True)
-    (RESULTS / "steps.md").write_text(table(groups))
+        print(table(groups, args.sizes), flush=True)
+    if len(groups) == len(SIZES):
+        (RESULTS / "steps.md").write_text(table(groups, args.sizes))
 
 
 if __name__ == "__main__":
