@@ -190,3 +190,12 @@ def test_states_that_are_no_dict():
 def test_recording_one_name_of_a_pair():
     with fails(ValueError, "nothing called 'mem' to record", "record ['pos_mem', 'neg_mem']"):
         tt.scan(tt.snn.DLIB(3), X, record="mem")
+
+
+def test_a_parameter_that_has_lost_its_shape(backend):
+    layer = tt.snn.LIB(3)
+    tt.scan(layer, X, backend=backend)
+    layer.raw_beta.data = torch.zeros(2)
+    for call in (lambda: tt.scan(layer, X, backend=backend), lambda: layer(X[0])):
+        with fails(ValueError, "LIB: what is stored of beta has shape [2]", "[] or [3]"):
+            call()

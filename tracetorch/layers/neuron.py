@@ -226,7 +226,7 @@ class Neuron(SpikingLayer):
         key = (
             x.dtype, x.device, shape, record, padding, backends.conditions(x), held["dim"], held["num_neurons"],
             held["_compiled"] is None, id(self._callable("spike_fn")), id(self._callable("quant_fn")),
-            *[t.dtype for t in stored], *[t.ndim for t in stored],
+            *[t.dtype for t in stored], *[t.shape for t in stored],
         )
         plans = held["_plans"]
         plan = plans.get(key)
@@ -239,6 +239,11 @@ class Neuron(SpikingLayer):
 
     def _call(self, x: Tensor, shape: torch.Size, dim: int, stored: list[Tensor],
               record: tuple[str, ...] = ()) -> Call:
+        """Return what else decides how such a call runs, or raise where a parameter has lost its shape."""
+        for name, t in zip(self.pipeline.parameters, stored, strict=True):
+            if tuple(t.shape) not in ((), (self.num_neurons,)):
+                raise ValueError(f"{self._where}: what is stored of {name} has shape {list(t.shape)}; it must have "
+                                 f"[] or [{self.num_neurons}] (num_neurons)")
         ranks = dict(zip(self.pipeline.parameters, [t.ndim for t in stored], strict=True))
         return Call(x.device, shape, dim, *self.dtypes(x), ranks, record)
 
