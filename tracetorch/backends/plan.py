@@ -188,30 +188,48 @@ def _fall_back(name: str, step: Step, reason: str) -> None:
         warnings.warn(f"{step.name} is scanned step by step in Python: {reason}", stacklevel=level)
 
 
-def scan_in_graph(step: Step, call: Call, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor],
-                  rng: Callable[[], Tensor]) -> Scanned:
-    """Scan x [T, *step] while torch.compile traces: as one operator where a backend fuses, else step by step.
+class InGraph:
+    """What stands for a plan while torch.compile traces, which keeps none: one operator where a backend fuses.
 
     A graph names its step by a key. What the step's callables hold is looked at when the operator runs.
     """
-    dtype, pipeline = call.dtype, step.pipeline
-    x, stored = x.to(call.io), [t.to(dtype) for t in stored]
-    for name in [] if torch.compiler.is_exporting() else candidates(x.device.type):   # exported: no kernel of ours
-        free = list(as_parameters(step, dtype).values())
-        key, reason, draws, order = differentiable.enter(
-            pipeline, step.spike_fn, step.quant_fn, step.name, name, dtype, x.dtype,
-            tuple([p.ndim for p in (*stored, *free)]), call.record)
-        if reason is not None:
-            _fall_back(name, step, reason)
-            continue
-        every = [*step.values(dict(zip(pipeline.parameters, stored, strict=True))).values(), *free]
-        given = [every[i] for i in order]
-        fresh = all(s is None for s in starts)
-        begin = [x.new_full(call.shape, state.init, dtype=dtype) if s is None else s
-                 for s, state in zip(starts, pipeline.states.values(), strict=True)]
-        keep = torch.is_grad_enabled() and wanted((x, *begin, *given))
-        pair = rng() if draws else None
-        y, *rest = torch.ops.tracetorch.scan.default(x, [] if fresh else begin, given, pair, key, call.dim, keep)
-        count = len(pipeline.states)
-        return Scanned(y, rest[:count], rest[count:-1])
-    return eager.scan(step, call, x, starts, stored, rng)
+
+    def __init__(self, step: Step, call: Call) -> None:
+        self.step, self.call, self.dtype = step, call, call.dtype
+
+    def accepts(self, starts: Sequence[Tensor | None]) -> bool:
+        """Return False: start states are looked at one by one."""
+        return False
+
+    def __call__(self, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor],
+                 rng: Callable[[], Tensor]) -> Scanned:
+        """Scan as a plan does."""
+        if x.ndim > len(self.call.shape):
+            return self._scan(x, starts, stored, rng)
+        y, finals, recordings, _ = self._scan(x[None], starts, stored, rng)
+        return Scanned(y[0], finals, recordings)
+
+    def _scan(self, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor],
+              rng: Callable[[], Tensor]) -> Scanned:
+        step, call, dtype, pipeline = self.step, self.call, self.dtype, self.step.pipeline
+        x, stored = x.to(call.io), [t.to(dtype) for t in stored]
+        exporting = torch.compiler.is_exporting()       # an exported program holds no kernel of ours
+        for name in [] if exporting else candidates(x.device.type):
+            free = list(as_parameters(step, dtype).values())
+            key, reason, draws, order = differentiable.enter(
+                pipeline, step.spike_fn, step.quant_fn, step.name, name, dtype, x.dtype,
+                tuple([p.ndim for p in (*stored, *free)]), call.record)
+            if reason is not None:
+                _fall_back(name, step, reason)
+                continue
+            every = [*step.values(dict(zip(pipeline.parameters, stored, strict=True))).values(), *free]
+            given = [every[i] for i in order]
+            fresh = all(s is None for s in starts)
+            begin = [x.new_full(call.shape, state.init, dtype=dtype) if s is None else s
+                     for s, state in zip(starts, pipeline.states.values(), strict=True)]
+            keep = torch.is_grad_enabled() and wanted((x, *begin, *given))
+            pair = rng() if draws else None
+            y, *rest = torch.ops.tracetorch.scan.default(x, [] if fresh else begin, given, pair, key, call.dim, keep)
+            count = len(pipeline.states)
+            return Scanned(y, rest[:count], rest[count:-1])
+        return eager.scan(step, call, x, starts, stored, rng)

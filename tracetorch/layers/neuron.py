@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import backends, current
-from ..backends import Call, Plan
+from ..backends import Call, InGraph, Plan
 from ..functional.random import Stream, new_key
 from ..padding import Padded
 from ..pipeline import Pipeline, States, Step
@@ -191,8 +191,6 @@ class Neuron(SpikingLayer):
     def _run(self, x: Tensor, shape: torch.Size, states: Mapping[str, Tensor | None], record: tuple[str, ...] = (),
              lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
         """Run over x [T, *shape], or [*shape] for one step, from `states`, which may hold more."""
-        if torch.compiler.is_compiling():
-            return self._run_in_graph(x, shape, states, record, lengths)
         stored = self._stored()
         plan = self._plan(x, shape, stored, record, lengths is not None)
         starts = [states.get(name) for name in self.pipeline.states]
@@ -220,8 +218,11 @@ class Neuron(SpikingLayer):
         return self.bound_step(), self._call(torch.empty(0, dtype=io, device=device), shape, 0, self._stored())
 
     def _plan(self, x: Tensor, shape: torch.Size, stored: list[Tensor], record: tuple[str, ...] = (),
-              padding: bool = False) -> Plan:
+              padding: bool = False) -> Plan | InGraph:
         """Return the plan for such a call, from an earlier one where nothing that decides it has changed."""
+        if torch.compiler.is_compiling():
+            call = self._call(x, shape, self._check_step(shape), stored, record)
+            return backends.InGraph(_padded(self.bound_step()) if padding else self.bound_step(), call)
         held = self.__dict__
         key = (
             x.dtype, x.device, shape, record, padding, backends.conditions(x), held["dim"], held["num_neurons"],
@@ -246,30 +247,6 @@ class Neuron(SpikingLayer):
                                  f"[] or [{self.num_neurons}] (num_neurons)")
         ranks = dict(zip(self.pipeline.parameters, [t.ndim for t in stored], strict=True))
         return Call(x.device, shape, dim, *self.dtypes(x), ranks, record)
-
-    def _run_in_graph(self, x: Tensor, shape: torch.Size, states: Mapping[str, Tensor | None],
-                      record: tuple[str, ...], lengths: Tensor | None) -> tuple[Tensor, States, States]:
-        """Do the same while torch.compile traces, which keeps no plans."""
-        stored = self._stored()
-        step, call = self.bound_step(), self._call(x, shape, self._check_step(shape), stored, record)
-        starts = self._usable([states.get(name) for name in self.pipeline.states], shape, x.device, call.dtype)
-        if lengths is not None:
-            starts.append(_steps_left(lengths, shape, call.dtype))
-        key = states.get("rng")
-
-        def rng() -> Tensor:
-            nonlocal key
-            if key is None:
-                key = new_key().to(x.device)
-            return key
-
-        step = step if lengths is None else _padded(step)
-        single = x.ndim == len(shape)
-        y, finals, recordings, _ = backends.scan_in_graph(step, call, x[None] if single else x, starts, stored, rng)
-        new = dict(zip(self.pipeline.states, finals, strict=False))
-        if key is not None:
-            new["rng"] = torch.stack([key[0], key[1] + (1 if single else len(x))])
-        return y[0] if single else y, new, dict(zip(record, recordings, strict=True))
 
     def _check_step(self, shape: torch.Size) -> int:
         """Return the neuron dimension of one step's shape, or raise where it has another number of neurons."""
