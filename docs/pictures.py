@@ -95,9 +95,9 @@ def surrogates() -> dict[str, Callable[[], Any]]:
     """Return what draws each surrogate; of those that fire by chance the mean over many draws."""
     f = tt.functional
     fixed = {"HeaviErfc": f.heavi_erfc(1.0), "HeaviTanh": f.heavi_tanh(1.0), "HeaviCirc": f.heavi_circ(1.0),
-             "Triangle": f.triangle(), "SuperSpike": f.super_spike(10.0), "Arctan": f.Arctan(2.0),
-             "Sigmoid": f.Sigmoid(4.0), "FastSigmoid": f.FastSigmoid(2.0), "sigmoid4x": f.sigmoid4x,
-             "Surrogate": f.surrogate(torch.tanh)}
+             "Triangle": f.triangle(), "SuperSpike": f.super_spike(10.0), "MultiSpike": f.multi_spike(),
+             "Arctan": f.Arctan(2.0), "Sigmoid": f.Sigmoid(4.0), "FastSigmoid": f.FastSigmoid(2.0),
+             "sigmoid4x": f.sigmoid4x, "Surrogate": f.surrogate(torch.tanh)}
     chance = {"Logistic": f.logistic(1.0), "CircDist": f.circ_dist(1.0)}
     mean = {name: (lambda u, fn=fn: torch.stack([fn(u) for _ in range(2000)]).mean(0)) for name, fn in chance.items()}
     return {f"surrogate_{name}": (lambda fn=fn: surrogate(fn)) for name, fn in (fixed | mean).items()}
@@ -115,6 +115,7 @@ def stages() -> dict[str, Callable[[], Any]]:
     company: dict[str, tuple[list, dict]] = {
         "Dual": ([tt.Dual, tt.Ternary], {"neg_beta": 0.5, **hard}), "Synaptic": ([tt.Synaptic, tt.Binary], hard),
         "Recurrent": ([tt.Recurrent, tt.Binary], {"rec_weight": 0.3, **hard}), "Leaky": ([], {}), "EMA": ([tt.EMA], {}),
+        "Integrator": ([tt.Integrator], {}),
         "Adaptive": ([tt.Adaptive, tt.Binary], {"kappa": 0.4, **hard}), "Binary": ([tt.Binary], hard),
         "RelativeRefractory": ([tt.RelativeRefractory, tt.Binary], {"rel_decay": 0.8, **hard}),
         "Ternary": ([tt.Ternary], hard), "Refractory": ([tt.Refractory(5), tt.Binary], hard),

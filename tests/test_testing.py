@@ -63,7 +63,8 @@ class Impossible(tt.Stage):
         s.shift = s.shift + s.nothing
 
 
-@pytest.mark.parametrize("stage", [Inhibition, Noise, tt.Reset("zero")], ids=["own", "random", "configured"])
+@pytest.mark.parametrize("stage", [Inhibition, Noise, tt.Reset("zero", detach=False), tt.Reset(to=-0.25, detach=False)],
+                         ids=["own", "random", "configured", "with a parameter"])
 def test_a_right_stage_passes(stage):
     check_stage(stage)
 

@@ -22,6 +22,7 @@ from .stages import (
     Binary,
     Decay,
     Dual,
+    Integrator,
     Leaky,
     Parameter,
     Positive,
@@ -48,7 +49,7 @@ for _name in _tether.FUNCTIONS:
 __all__ = [
     "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Linear", "Model",
     "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
-    "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Adaptive", "Binary", "Ternary", "Refractory",
+    "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Integrator", "Adaptive", "Binary", "Ternary", "Refractory",
     "RelativeRefractory", "Reset", "Scaled",
     "zero_states", "detach_states", "save_states", "load_states", "TTcompile", "TTdecompile",
     "activity", "calibrate",

@@ -77,6 +77,11 @@ class Composition:
                                   for s in self.cls.stages)
 
     @property
+    def detached(self) -> bool:
+        """A subtracting reset that is detached is on purpose not the derivative of what it computes."""
+        return any(isinstance(s, Reset) and s.mode == "subtract" and s.detach for s in self.cls.stages)
+
+    @property
     def random(self) -> bool:
         return _draws(self)
 
@@ -142,12 +147,13 @@ def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return numbers.to(torch.get_default_device())
 
 
-def start(layer: Any, shape: tuple[int, ...], seed: int = 2, requires_grad: bool = False) -> dict[str, Tensor]:
-    """Give a layer random states of one step's shape, and return them."""
+def start(layer: Any, shape: tuple[int, ...], seed: int = 2, requires_grad: bool = False,
+          dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """Give a layer random states of one step's shape, for inputs of `dtype`, and return them."""
     g = torch.Generator("cpu").manual_seed(seed)
     for name in layer.pipeline.states:
         state = 0.4 * _drawn(shape, g)
-        setattr(layer, name, state.to(layer.dtypes(torch.zeros(()))[1]).requires_grad_(requires_grad))
+        setattr(layer, name, state.to(layer.dtypes(torch.zeros((), dtype=dtype))[1]).requires_grad_(requires_grad))
     return states(layer)
 
 
@@ -187,7 +193,7 @@ def outcome(composition: Composition, run: Callable, requires_grad: bool = True)
     torch.manual_seed(0)
     layer = composition.build()
     x = inputs(6, 2, 3).requires_grad_(requires_grad)
-    first = list(start(layer, (2, 3), requires_grad=requires_grad).values())
+    first = list(start(layer, (2, 3), requires_grad=requires_grad, dtype=x.dtype).values())
     y = run(layer, x)
     return [y, *states(layer).values(), *gradients(layer, y, x, *first)]
 
@@ -246,11 +252,11 @@ def copies_continue(composition: Composition, copied: Callable[[Neuron], Neuron]
 
 def gradients_equal_differences(composition: Composition) -> None:
     """Gradients equal finite differences."""
-    if composition.random or any(isinstance(s, Reset) and s.detach for s in composition.cls.stages):
-        return      # a detached reset is on purpose not the derivative of what it computes
+    if composition.random or composition.detached:
+        return
     layer = composition.build(2, hard=torch.relu)
     x = inputs(4, 1, 2).requires_grad_()
-    first = list(start(layer, (1, 2), requires_grad=True).values())
+    first = list(start(layer, (1, 2), requires_grad=True, dtype=x.dtype).values())
 
     def run(x: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
         for name, state in zip(layer.pipeline.states, leaves[: len(first)], strict=True):

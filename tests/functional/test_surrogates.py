@@ -31,7 +31,8 @@ class Softstep(nn.Module):
 
 
 def every_spike_fn():
-    return [*FIXED, *SAMPLED, *(kind(1.3) for kind in SLOPES), F.surrogate(torch.sigmoid), F.surrogate(Softstep())]
+    return [*FIXED, *SAMPLED, *(kind(1.3) for kind in SLOPES), F.surrogate(torch.sigmoid), F.surrogate(Softstep()),
+            F.MultiSpike()]
 
 
 def recorded(name):
@@ -64,6 +65,10 @@ def test_recorded_values(name, k):
         (F.triangle(0.5), -0.75, 0.125),
         (F.triangle(0.5), 1.5, 0.0),
         (F.super_spike(10.0), -0.1, 0.25),
+        (F.multi_spike(0.5), -1.0, np.exp(-2.0)),
+        (F.multi_spike(0.5), 2.0, 1.0),
+        (F.multi_spike(0.5), 2.25, np.exp(-1.0)),       # twice the distance to the nearest level
+        (F.multi_spike(0.25), 0.75, np.exp(-2.0)),
         (F.Arctan(2.0), 1 / (2 * np.pi), 1.0),
         (F.Sigmoid(4.0), 0.0, 1.0),
         (F.FastSigmoid(3.0), 1.0, 1 / 16),
@@ -74,6 +79,19 @@ def test_hand_worked_derivatives(fn, x, want):
     x = torch.tensor([x], dtype=torch.float64)
     fn = fn.double() if isinstance(fn, nn.Module) else fn
     assert gradient(fn, x, torch.ones_like(x))[1].item() == pytest.approx(want, rel=1e-7)
+
+
+def test_several_spikes():
+    x = torch.tensor([-2.5, -0.0, 0.0, 0.5, 1.0, 3.99])
+    assert F.multi_spike()(x).tolist() == [0, 1, 1, 1, 2, 4]
+
+
+def test_norse_leaves_out_the_slope():
+    """`superspike_fn(x)` is called so in Norse's own tests; its default is 100."""
+    x = torch.tensor([-0.01, 0.03], dtype=torch.float64)
+    assert gradient(F.SuperSpike.apply, x, torch.ones_like(x))[1].tolist() == pytest.approx([1 / 4, 1 / 16])
+    with pytest.raises(TypeError, match="apply"):
+        F.SuperSpike.apply()
 
 
 def test_what_happens_exactly_at_the_threshold():
@@ -90,7 +108,8 @@ def test_spikes_and_gradients_stay_finite_and_in_their_dtype(any_dtype):
     for fn in every_spike_fn():
         y, grad = gradient(fn, x, torch.ones_like(x))
         assert y.dtype == grad.dtype == any_dtype
-        assert ((y == 0) | (y == 1)).all() and grad.isfinite().all()
+        assert y.isfinite().all() and grad.isfinite().all()
+        assert ((y == 0) | (y == 1)).all() or isinstance(fn, F.MultiSpike)
 
 
 # -- the slope trains -----------------------------------------------------------------

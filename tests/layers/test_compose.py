@@ -64,8 +64,11 @@ def test_the_order_of_stages_within_a_place_counts():
 
 
 def test_configuration_makes_another_class():
-    plain, none, zero = (tt.compose(tt.Binary, *r) for r in ((), (tt.Reset("none"),), (tt.Reset("zero"),)))
-    assert len({plain, none, zero, tt.compose(tt.Binary, tt.Reset("zero", detach=True))}) == 4
+    resets = [tt.Reset(), tt.Reset(detach=True), tt.Reset("none"), tt.Reset("zero"), tt.Reset("zero", detach=False),
+              tt.Reset(to=0.5), tt.Reset(to=-0.5), tt.Reset(to=0.5, detach=False)]
+    plain, _, none, *_ = classes = [tt.compose(tt.Binary, reset) for reset in resets]
+    assert len(set(classes)) == len({cls.__name__ for cls in classes}) == len(resets)
+    assert plain is tt.snn.LIB
     assert tt.compose(tt.Binary, tt.Reset("none")) is none
     assert tt.compose(tt.Refractory(2), tt.Binary) is tt.compose(tt.Binary, tt.Refractory)
     assert tt.compose(tt.Refractory(3), tt.Binary) is not tt.compose(tt.Binary, tt.Refractory)
@@ -76,7 +79,9 @@ def test_stages_compare_by_class_and_configuration():
     assert len({tt.Reset("zero"), tt.Reset("zero"), tt.Reset(), tt.Dual()}) == 3
     assert tt.Dual() != tt.Synaptic() and tt.Dual() != "Dual"
     assert repr(tt.Dual()) == "Dual()"
-    assert "zero" in repr(tt.Reset("zero"))
+    assert tt.Reset("zero") == tt.Reset("zero", detach=True) and tt.Reset(to=1) == tt.Reset("value", to=1.0)
+    for reset in (tt.Reset("zero"), tt.Reset(detach=True), tt.Reset(to=-0.2, detach=False)):
+        assert eval(repr(reset), {"Reset": tt.Reset}) == reset
 
 
 # -- names -----------------------------------------------------------------------------
@@ -85,6 +90,10 @@ def test_stages_compare_by_class_and_configuration():
 @pytest.mark.parametrize("stages, name", [
     ((tt.Dual, tt.Binary, tt.Scaled), "DLIBS"),
     ((tt.Recurrent,), "RLI"),
+    ((tt.Synaptic, tt.Integrator, tt.Binary), "SIB"),
+    ((tt.Binary, tt.Reset("zero")), "LIB_ResetZero"),
+    ((tt.Binary, tt.Reset("zero", detach=False)), "LIB_ResetZeroNoDetach"),
+    ((tt.Binary, tt.Reset(to=-0.2)), "LIB_ResetValue_0_2"),
     ((tt.EMA, tt.Ternary), "LIEMAT"),
     ((Resonant, tt.Dual, tt.Binary), "DRFB"),
     ((tt.Binary, tt.Adaptive), "LIB_Adaptive"),

@@ -57,6 +57,26 @@ EXAMPLES = {
                                     {"mem": 1.75, "rel": 0.5}),
     "reset zero": (fires(tt.Binary, tt.Reset("zero")), [1.5, 0.8], [1, 0], {"mem": 0.8}),
     "reset zero, dual": (fires(tt.Dual, tt.Ternary, tt.Reset("zero")), [-1.5], [-1], {"pos_mem": 0, "neg_mem": 0}),
+    "reset zero with gradient": (fires(tt.Binary, tt.Reset("zero", detach=False)), [1.5, 0.8], [1, 0], {"mem": 0.8}),
+    "reset zero with gradient, ternary": (
+        fires(tt.Ternary, tt.Reset("zero", detach=False)), [-1.5, 0.8], [-1, 0], {"mem": 0.8}),
+    # -0.2 after the spike, then -0.1 + 0.8
+    "reset to a value": (fires(tt.Binary, tt.Reset(to=-0.2)), [1.5, 0.8], [1, 0], {"mem": 0.7}),
+    "reset to a value of the layer": (
+        fires(tt.Binary, tt.Reset(to=-0.2), reset_to=0.5), [1.5, 0.8], [1, 1], {"mem": 0.5}),
+    "reset to a value with gradient": (
+        fires(tt.Binary, tt.Reset(to=-0.2, detach=False)), [1.5, 0.8], [1, 0], {"mem": 0.7}),
+    "reset to a value, ternary": (
+        fires(tt.Ternary, tt.Reset(to=0.4, detach=False)), [-1.5, -0.8], [-1, 0], {"mem": -0.6}),
+    "reset to a value, dual": (
+        fires(tt.Dual, tt.Ternary, tt.Reset(to=-0.2)), [-1.5], [-1], {"pos_mem": -0.1, "neg_mem": -0.1}),
+    "reset to a value with gradient, dual": (
+        fires(tt.Dual, tt.Ternary, tt.Reset(to=-0.2, detach=False)), [-1.5], [-1], {"pos_mem": -0.1, "neg_mem": -0.1}),
+    "several spikes a step": (
+        fires(tt.Binary, spike_fn=tt.functional.multi_spike()), [3.5, -3, 2.5], [3, 0, 1], {"mem": 0.125}),
+    "I": ((tt.compose(tt.Integrator), {}), [1, 2, -4], [1, 3, -1], {"mem": -1}),
+    "DI": ((tt.compose(tt.Integrator, tt.Dual), {}), [1, -2, 4], [1, -1, 3], {"pos_mem": 5, "neg_mem": -2}),
+    "IB": (fires(tt.Integrator, tt.Binary), [0.5, 0.75, 0.5], [0, 1, 0], {"mem": 0.75}),
     "reset none": (fires(tt.Binary, tt.Reset("none")), [1.5, 0.8], [1, 1], {"mem": 1.55}),
     "a state that starts at 1": (
         (tt.compose(Depression), {"recovery": 0.5, "use": 0.5}), [0, 2], [0, 2],
@@ -132,6 +152,29 @@ def test_no_gradient_passes_through_a_reset_to_zero(backend):
         tt.scan(layer, x)
     layer.mem.sum().backward()
     assert x.grad.flatten().tolist() == [0.0, 1.0]
+
+
+# One step from mem 1 with beta 1/2 on an input of 1.5: potential 2, spike = relu(2 - 1) = 1, so mem is 0 or reset_to.
+# d(potential)/dx = d(spike)/dx = 1 and d(mem)/dx = (1 - spike) - potential + reset_to = reset_to - 2 where gradient
+# flows. d(mem)/d(reset_to) = spike = 1. Ternary fires down alike: potential -2, spike -1.
+@pytest.mark.parametrize("kind", [tt.Binary, tt.Ternary])
+@pytest.mark.parametrize("reset, along_x, along_value", [
+    (tt.Reset("zero"), 0.0, None), (tt.Reset("zero", detach=False), 2.0, None),
+    (tt.Reset(to=0.5), 0.0, 1.0), (tt.Reset(to=0.5, detach=False), 1.5, 1.0),
+], ids=str)
+def test_gradients_of_a_reset_that_starts_anew(reset, along_x, along_value, kind, backend):
+    sign = 1.0 if kind is tt.Binary else -1.0
+    cls = tt.compose(kind, tt.Reset(reset.mode, reset.detach, to=sign * reset.to if reset.mode == "value" else None))
+    layer = one_neuron(cls, {"spike_fn": torch.relu})
+    layer.mem = torch.full((1,), sign, dtype=torch.float64)
+    x = torch.full((1, 1), 1.5 * sign, dtype=torch.float64, requires_grad=True)
+    with tt.backend(backend):
+        tt.scan(layer, x)
+    layer.mem.sum().backward()
+    assert layer.mem.item() == sign * getattr(reset, "to", 0.0)
+    assert abs(x.grad.item()) == along_x and (x.grad.item() <= 0)
+    if along_value is not None:
+        assert layer.raw_reset_to.grad.item() == along_value
 
 
 def test_fire_is_quant_of_spike(backend):

@@ -61,8 +61,8 @@ class Threshold:
     """A fixed-slope surrogate: an instance is a `spike_fn`; `.apply(x, k)` calls it directly.
 
     Args:
-        k: slope or width, greater than 0. In `.apply` it may be a tensor that broadcasts against x; it gets no
-            gradient.
+        k: slope or width, greater than 0. In `.apply` it may be a tensor that broadcasts against x, which gets no
+            gradient, or be left out.
 
     Raises:
         ValueError: another k.
@@ -79,8 +79,8 @@ class Threshold:
             )
 
     @classmethod
-    def apply(cls, x: Tensor, k: float | Tensor) -> Tensor:
-        return _Fire.apply(x, k, cls)
+    def apply(cls, x: Tensor, k: float | Tensor | None = None) -> Tensor:
+        return _Fire.apply(x, cls.k if k is None else k, cls)
 
     def __call__(self, x: Tensor) -> Tensor:
         return _Fire.apply(x, self.k, type(self))
@@ -198,8 +198,31 @@ class SuperSpike(Threshold):
         return root * root
 
 
+@dataclass(frozen=True)
+class MultiSpike(Threshold):
+    """Fires as many spikes as whole units of 1 are reached: one at x = 0, two at x = 1, and so on.
+
+        y     = max(0, floor(x) + 1)
+        dy/dx = exp(-|d| / k)        d = x below 0, from there on 2 * (x - nearest whole number)
+
+    For a membrane that fires several times in one step and loses `threshold` for each, with a threshold of 1.
+
+    Source: sinabs, `MultiSpike` with `PeriodicExponential`; Weidel and Sheik, WaveSense (2021).
+    """
+
+    k: float = 0.5
+
+    @staticmethod
+    def fire(x, k):
+        return torch.clamp(torch.floor(x) + 1, min=0)
+
+    @staticmethod
+    def derivative(x, k):
+        return torch.exp(-torch.abs(torch.where(x < 0, x, 2 * (x - torch.floor(x + 0.5)))) / k)
+
+
 heavi_erfc, heavi_tanh, heavi_circ, circ_dist = HeaviErfc, HeaviTanh, HeaviCirc, CircDist
-logistic, triangle, super_spike = Logistic, Triangle, SuperSpike
+logistic, triangle, super_spike, multi_spike = Logistic, Triangle, SuperSpike, MultiSpike
 
 _METHODS = {
     "super": SuperSpike,

@@ -4,7 +4,7 @@ from .adaptive import Adaptive
 from .base import PLACES, Stage
 from .dual import Dual
 from .firing import Binary, Scaled, Ternary
-from .membrane import EMA, Leaky
+from .membrane import EMA, Integrator, Leaky
 from .parameters import Bias, Decay, Parameter, Positive, Real, State
 from .recurrent import Recurrent
 from .refractory import Refractory, RelativeRefractory
@@ -13,6 +13,6 @@ from .synaptic import Synaptic
 
 __all__ = [
     "PLACES", "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
-    "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Adaptive", "Binary", "Ternary", "Refractory",
+    "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Integrator", "Adaptive", "Binary", "Ternary", "Refractory",
     "RelativeRefractory", "Reset", "Scaled",
 ]

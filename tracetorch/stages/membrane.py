@@ -42,3 +42,21 @@ class EMA(Stage):
         for b in s.branches:
             b.mem = b.beta * b.mem + (1 - b.beta) * b.drive
         s.potential = s.output = s.branches.total("mem")
+
+
+class Integrator(Stage):
+    """Sum of the drive, without a leak.
+
+        mem = mem + drive
+
+    Source: the perfect integrate-and-fire neuron of Gerstner et al., Neuronal Dynamics; NIR's I and IF.
+    """
+
+    place = "membrane"
+    symbol = "I"
+    mem = State(split=True)
+
+    def step(self, s: Any) -> None:
+        for b in s.branches:
+            b.mem = b.mem + b.drive
+        s.potential = s.output = s.branches.total("mem")

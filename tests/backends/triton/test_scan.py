@@ -16,7 +16,8 @@ QUANTISERS = {
     "probabilistic": F.probabilistic_ste(),
 }  # fmt: skip
 WRITTEN = {
-    "LI": (), "EMA-dual": (tt.EMA, tt.Dual), "synaptic-dual": (tt.Dual, tt.Synaptic),
+    "LI": (), "I-dual": (tt.Integrator, tt.Dual), "EMA-dual": (tt.EMA, tt.Dual), "I-binary": (tt.Integrator, tt.Binary),
+    "synaptic-dual": (tt.Dual, tt.Synaptic),
     "binary": (tt.Binary,), "binary-none": (tt.Binary, tt.Reset("none")),
     "binary-scaled-dual": (tt.Dual, tt.Binary, tt.Scaled), "ternary-detached": (tt.Ternary, tt.Reset(detach=True)),
     "recurrent": (tt.Recurrent, tt.Ternary, tt.Scaled),
@@ -54,7 +55,7 @@ def test_written_firing(name, quantiser):
     compare(layer, inputs(11, 2, 3))
 
 
-@pytest.mark.parametrize("name", ["LI", "EMA-dual", "synaptic-dual"])
+@pytest.mark.parametrize("name", ["LI", "I-dual", "EMA-dual", "synaptic-dual"])
 def test_written_integrators(name):
     layer = build(name)
     assert_written(layer)
@@ -67,8 +68,20 @@ def test_written_heaviside():
     compare(layer, inputs(11, 2, 3))
 
 
-def test_written_zero_reset():
-    layer = tt.compose(tt.Dual, tt.Ternary, tt.Reset("zero"))(3, quant_fn=F.round_ste(), dtype=torch.float64)
+RESETS = [tt.Reset("zero"), tt.Reset("zero", detach=False), tt.Reset(to=-0.25), tt.Reset(to=-0.25, detach=False)]
+
+
+@pytest.mark.parametrize("company", [(tt.Binary,), (tt.Dual, tt.Ternary)], ids=["binary", "dual ternary"])
+@pytest.mark.parametrize("reset", RESETS, ids=str)
+def test_written_resets_that_start_anew(reset, company):
+    layer = Composition(tt.compose(*company, reset)).build(spike_fn=F.sigmoid4x, quant_fn=F.round_ste())
+    assert_written(layer)
+    compare(layer, inputs(11, 2, 3))
+
+
+@pytest.mark.parametrize("reset", [tt.Reset("zero", detach=False), tt.Reset(to=-0.25, detach=False)], ids=str)
+def test_written_resets_by_amounts(reset):
+    layer = Composition(tt.compose(tt.Dual, tt.Ternary, reset)).build(spike_fn=F.sigmoid4x)
     assert_written(layer)
     compare(layer, inputs(11, 2, 3))
 

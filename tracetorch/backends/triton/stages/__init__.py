@@ -24,6 +24,7 @@ WIRING: dict[type, Callable] = {
     stages.Recurrent: recurrent.wire,
     stages.Leaky: membrane.wire_leaky,
     stages.EMA: membrane.wire_ema,
+    stages.Integrator: membrane.wire_integrator,
     stages.Binary: firing.wire_binary,
     stages.Ternary: firing.wire_ternary,
     stages.Reset: reset.wire,

@@ -47,14 +47,31 @@ def ema_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
     return gdrive, gmem, gbeta
 
 
-def _wire(forward, backward):
+# Integrator: mem = mem + drive
+
+
+@triton.jit
+def integrator(wire, state, par, rng, conf: tl.constexpr):
+    mem = ()
+    for j in tl.static_range(len(wire)):
+        mem = mem + (state[j] + wire[j],)
+    return mem, ()
+
+
+@triton.jit
+def integrator_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
+    return gwire, gwire, ()
+
+
+def _wire(forward, backward, decays=("beta",)):
     def wire(stage, pipeline, fire):
         if "prev_output" not in pipeline.states:
             yield from fork_under_dual(pipeline)
-        mem, beta = pair("mem", pipeline.dual), pair("beta", pipeline.dual)
-        yield Link(forward, backward, mem, (), beta)
+        parameters = [name for decay in decays for name in pair(decay, pipeline.dual)]
+        yield Link(forward, backward, pair("mem", pipeline.dual), (), tuple(parameters))
     return wire
 
 
 wire_leaky = _wire(leaky, leaky_back)
 wire_ema = _wire(ema, ema_back)
+wire_integrator = _wire(integrator, integrator_back, decays=())

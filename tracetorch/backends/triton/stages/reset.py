@@ -33,21 +33,65 @@ def subtract_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
     return (gspikes, gnew), (), gthreshold
 
 
+# Zero and value: where(spike != 0, to, mem), or, where conf is False, mem*(1 - fired) + to*fired;
+# par is () for zero or (reset_to,), half of which goes to each membrane under Dual
+
+
 @triton.jit
-def zero(wire, state, par, rng, conf: tl.constexpr):
-    """mem = where(spike != 0, 0, mem)"""
-    spike, mem = total(wire[0]), ()
+def anew(wire, state, par, rng, conf: tl.constexpr):
+    spikes, mem = wire[0], ()
     for j in tl.static_range(len(wire[1])):
-        mem = mem + (tl.where(spike != 0, 0.0, wire[1][j]),)
-    return wire[0], mem
+        if conf:
+            mem = mem + (tl.where(total(spikes) != 0, target(par, len(wire[1])), wire[1][j]),)
+        elif len(par) == 1:
+            mem = mem + (wire[1][j] * (1 - fired(spikes)) + target(par, len(wire[1])) * fired(spikes),)
+        else:
+            mem = mem + (wire[1][j] * (1 - fired(spikes)),)
+    return spikes, mem
 
 
 @triton.jit
-def zero_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
-    spike, gmem = total(wire[0]), ()
+def anew_back(gwire, gnew, wire, state, par, rng, conf: tl.constexpr):
+    spikes, gmem, gspikes, gto = wire[0], (), gwire, ()
     for j in tl.static_range(len(gnew)):
-        gmem = gmem + (tl.where(spike != 0, 0.0, gnew[j]),)
-    return (gwire, gmem), (), ()
+        if conf:
+            gmem = gmem + (tl.where(total(spikes) != 0, 0.0, gnew[j]),)
+        else:
+            gmem = gmem + (gnew[j] * (1 - fired(spikes)),)
+    if not conf:
+        g = total(gnew) * target(par, len(gnew))
+        for j in tl.static_range(len(gnew)):
+            g = g - gnew[j] * wire[1][j]
+        if len(spikes) == 2:
+            gspikes = (gwire[0] + g, gwire[1] - g)
+        else:
+            gspikes = (gwire[0] + g,)
+    if len(par) == 1:
+        if conf:
+            gto = (tl.where(total(spikes) != 0, total(gnew) / len(gnew), 0.0),)
+        else:
+            gto = (total(gnew) * fired(spikes) / len(gnew),)
+    return (gspikes, gmem), (), gto
+
+
+@triton.jit
+def target(par, membranes: tl.constexpr):
+    """What each membrane starts anew from."""
+    if len(par) == 1:
+        to = par[0] / membranes
+    else:
+        to = 0.0
+    return to
+
+
+@triton.jit
+def fired(spikes):
+    """The size of the spikes; those downwards are negative."""
+    if len(spikes) == 2:
+        size = spikes[0] - spikes[1]
+    else:
+        size = spikes[0]
+    return size
 
 
 @triton.jit
@@ -65,7 +109,7 @@ def wire(stage, pipeline, fire):
     mem = pair("mem", pipeline.dual)
     if stage.mode == "subtract":
         yield Link(subtract, subtract_back, (), mem, pair("threshold", pipeline.sided), stage.detach)
-    elif stage.mode == "zero":
-        yield Link(zero, zero_back, (), mem)
+    elif stage.mode in ("zero", "value"):
+        yield Link(anew, anew_back, (), mem, tuple(stage.parameters()), stage.detach)
     else:
         yield Link(keep, keep_back, (), mem)
