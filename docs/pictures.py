@@ -114,6 +114,7 @@ def stages() -> dict[str, Callable[[], Any]]:
     hard = {"quant_fn": tt.functional.round_ste()}
     company: dict[str, tuple[list, dict]] = {
         "Dual": ([tt.Dual, tt.Ternary], {"neg_beta": 0.5, **hard}), "Synaptic": ([tt.Synaptic, tt.Binary], hard),
+        "Current": ([tt.Current, tt.Binary], {"alpha": 0.8, **hard}),
         "Recurrent": ([tt.Recurrent, tt.Binary], {"rec_weight": 0.3, **hard}), "Leaky": ([], {}), "EMA": ([tt.EMA], {}),
         "Integrator": ([tt.Integrator], {}),
         "Adaptive": ([tt.Adaptive, tt.Binary], {"kappa": 0.4, **hard}), "Binary": ([tt.Binary], hard),

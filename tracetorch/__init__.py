@@ -20,6 +20,7 @@ from .stages import (
     Adaptive,
     Bias,
     Binary,
+    Current,
     Decay,
     Dual,
     Integrator,
@@ -49,8 +50,8 @@ for _name in _tether.FUNCTIONS:
 __all__ = [
     "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Linear", "Model",
     "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
-    "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Integrator", "Adaptive", "Binary", "Ternary", "Refractory",
-    "RelativeRefractory", "Reset", "Scaled",
+    "Dual", "Synaptic", "Current", "Recurrent", "Leaky", "EMA", "Integrator", "Adaptive", "Binary", "Ternary",
+    "Refractory", "RelativeRefractory", "Reset", "Scaled",
     "zero_states", "detach_states", "save_states", "load_states", "TTcompile", "TTdecompile",
     "activity", "calibrate",
 ]

@@ -32,7 +32,7 @@ class Softstep(nn.Module):
 
 def every_spike_fn():
     return [*FIXED, *SAMPLED, *(kind(1.3) for kind in SLOPES), F.surrogate(torch.sigmoid), F.surrogate(Softstep()),
-            F.MultiSpike()]
+            F.MultiSpike(), F.surrogate(torch.sigmoid, most=3)]
 
 
 def recorded(name):
@@ -86,6 +86,18 @@ def test_several_spikes():
     assert F.multi_spike()(x).tolist() == [0, 1, 1, 1, 2, 4]
 
 
+def test_several_spikes_with_any_surrogate():
+    x = torch.tensor([-2.5, 0.0, 0.5, 1.0, 3.99])
+    assert F.surrogate(torch.tanh, most=None)(x).tolist() == [0, 1, 1, 2, 4]
+    assert F.surrogate(torch.tanh, most=3)(x).tolist() == [0, 1, 1, 2, 3]
+    _, grad = gradient(F.surrogate(torch.square, most=None), x, torch.ones_like(x))
+    assert grad.tolist() == pytest.approx((2 * x).tolist())
+    assert "most=3" in repr(F.surrogate(torch.tanh, most=3)) and "most" not in repr(F.surrogate(torch.tanh))
+    for most in (0, 1.5, True):
+        with pytest.raises(ValueError, match=r"surrogate: most must be a whole number from 1, or None"):
+            F.surrogate(torch.tanh, most=most)
+
+
 def test_norse_leaves_out_the_slope():
     """`superspike_fn(x)` is called so in Norse's own tests; its default is 100."""
     x = torch.tensor([-0.01, 0.03], dtype=torch.float64)
@@ -109,7 +121,7 @@ def test_spikes_and_gradients_stay_finite_and_in_their_dtype(any_dtype):
         y, grad = gradient(fn, x, torch.ones_like(x))
         assert y.dtype == grad.dtype == any_dtype
         assert y.isfinite().all() and grad.isfinite().all()
-        assert ((y == 0) | (y == 1)).all() or isinstance(fn, F.MultiSpike)
+        assert ((y == 0) | (y == 1)).all() or isinstance(fn, F.MultiSpike) or fn.most == 3
 
 
 # -- the slope trains -----------------------------------------------------------------

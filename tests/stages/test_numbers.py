@@ -24,6 +24,10 @@ EXAMPLES = {
     "DSLI": ((snn.DSLI, {"neg_alpha": 0.25}), [2, -2], [1, -0.5],
              # pos_syn 1, 0.5; neg_syn 0, -1.5; their sum -1 goes to the negative membrane
              {"pos_syn": 0.5, "neg_syn": -1.5, "pos_mem": 0.5, "neg_mem": -1}),
+    "CLI": ((tt.compose(tt.Current), {"alpha": 0.25}), [2, 0, 4], [2, 1.5, 4.875], {"syn": 4.125, "mem": 4.875}),
+    "DCLI": ((tt.compose(tt.Dual, tt.Current), {"neg_alpha": 0.25}), [2, -2], [2, 0],
+             # pos_syn 2, 1; neg_syn 0, -2; their sum -1 goes to the negative membrane
+             {"pos_syn": 1, "neg_syn": -2, "pos_mem": 1, "neg_mem": -1}),
     "LIB": (fires(tt.Binary), [0.8, 0.8, 0.8], [0, 1, 0], {"mem": 0.9}),
     "LIB bias": (fires(tt.Binary, bias=0.4), [0.8, 0.8, 0.8], [1, 1, 1], {"mem": -0.35}),
     "LIB threshold": (fires(tt.Binary, threshold=0.5), [0.8, 0.2], [1, 0], {"mem": 0.35}),

@@ -345,29 +345,38 @@ class FastSigmoid(SlopeSurrogate):
 class Surrogate(nn.Module):
     """A `spike_fn` made of any smooth function: fires where x >= 0, and is differentiated as `fn`.
 
-        y = 1 where x >= 0, else 0        dy/dx = dfn/dx
+        y = 1 where x >= 0, else 0                    dy/dx = dfn/dx
+        y = clamp(floor(x) + 1, 0, most)              (another `most` than 1)
 
         tt.snn.LIB(128, spike_fn=tt.functional.surrogate(torch.tanh))
 
     Args:
         fn: elementwise and differentiable, such as torch.sigmoid, or an nn.Module whose parameters then train by
             fn's gradient.
+        most: how many spikes one step may have, one for each whole unit of x that is reached; None for any number.
 
     Raises:
         TypeError: fn can't be called.
+        ValueError: most is no whole number from 1.
     """
 
-    def __init__(self, fn: Callable[[Tensor], Tensor]):
+    def __init__(self, fn: Callable[[Tensor], Tensor], most: int | None = 1):
         super().__init__()
         if not callable(fn):
             raise TypeError(f"surrogate: fn must be a function or module of one tensor (got {fn!r})")
-        self.fn = fn
+        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+            raise ValueError(f"surrogate: most must be a whole number from 1, or None for any number (got {most!r})")
+        self.fn, self.most = fn, most
 
     def forward(self, x: Tensor) -> Tensor:
-        return straight_through(_reached, x, path=self.fn(x))
+        return straight_through(_reached if self.most == 1 else self._count, x, path=self.fn(x))
+
+    def _count(self, x: Tensor) -> Tensor:
+        return torch.clamp(torch.floor(x) + 1, 0, self.most)
 
     def extra_repr(self) -> str:
-        return "" if isinstance(self.fn, nn.Module) else f"fn={getattr(self.fn, '__name__', repr(self.fn))}"
+        fn = [] if isinstance(self.fn, nn.Module) else [f"fn={getattr(self.fn, '__name__', repr(self.fn))}"]
+        return ", ".join(fn + [f"most={self.most}"] * (self.most != 1))
 
 
 surrogate = Surrogate

@@ -9,10 +9,10 @@ from .parameters import Bias, Decay, Parameter, Positive, Real, State
 from .recurrent import Recurrent
 from .refractory import Refractory, RelativeRefractory
 from .reset import Reset
-from .synaptic import Synaptic
+from .synaptic import Current, Synaptic
 
 __all__ = [
     "PLACES", "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
-    "Dual", "Synaptic", "Recurrent", "Leaky", "EMA", "Integrator", "Adaptive", "Binary", "Ternary", "Refractory",
-    "RelativeRefractory", "Reset", "Scaled",
+    "Dual", "Synaptic", "Current", "Recurrent", "Leaky", "EMA", "Integrator", "Adaptive", "Binary", "Ternary",
+    "Refractory", "RelativeRefractory", "Reset", "Scaled",
 ]

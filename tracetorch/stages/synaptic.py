@@ -1,4 +1,4 @@
-"""Synaptic: the input is smoothed before it reaches the membrane."""
+"""Synapses: the input is smoothed, or turned into a current, before it reaches the membrane."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ class Synaptic(Stage):
 
         syn = alpha*syn + (1 - alpha)*x        x = syn
 
-    Source: traceTorch 0.19; with a scaled input, the current-based synapse of Gerstner et al., Neuronal Dynamics.
+    A constant input comes through as it is; in `Current` it grows by 1/(1 - alpha). Source: traceTorch 0.19.
     """
 
     place = "input"
@@ -22,4 +22,23 @@ class Synaptic(Stage):
     def step(self, s: Any) -> None:
         for b in s.branches:
             b.syn = b.alpha * b.syn + (1 - b.alpha) * b.part(s.x)
+        s.x = s.branches.total("syn")
+
+
+class Current(Stage):
+    """Synaptic current that jumps by the input and decays, in place of the input.
+
+        syn = alpha*syn + x        x = syn
+
+    Source: the current-based synapse of Gerstner et al., Neuronal Dynamics; snnTorch's Synaptic, Norse's LIF.
+    """
+
+    place = "input"
+    symbol = "C"
+    alpha = Decay(0.5, split=True, order=10)
+    syn = State(split=True)
+
+    def step(self, s: Any) -> None:
+        for b in s.branches:
+            b.syn = b.alpha * b.syn + b.part(s.x)
         s.x = s.branches.total("syn")

@@ -17,7 +17,7 @@ QUANTISERS = {
 }  # fmt: skip
 WRITTEN = {
     "LI": (), "I-dual": (tt.Integrator, tt.Dual), "EMA-dual": (tt.EMA, tt.Dual), "I-binary": (tt.Integrator, tt.Binary),
-    "synaptic-dual": (tt.Dual, tt.Synaptic),
+    "synaptic-dual": (tt.Dual, tt.Synaptic), "current-dual": (tt.Dual, tt.Current),
     "binary": (tt.Binary,), "binary-none": (tt.Binary, tt.Reset("none")),
     "binary-scaled-dual": (tt.Dual, tt.Binary, tt.Scaled), "ternary-detached": (tt.Ternary, tt.Reset(detach=True)),
     "recurrent": (tt.Recurrent, tt.Ternary, tt.Scaled),
@@ -55,7 +55,7 @@ def test_written_firing(name, quantiser):
     compare(layer, inputs(11, 2, 3))
 
 
-@pytest.mark.parametrize("name", ["LI", "I-dual", "EMA-dual", "synaptic-dual"])
+@pytest.mark.parametrize("name", ["LI", "I-dual", "EMA-dual", "synaptic-dual", "current-dual"])
 def test_written_integrators(name):
     layer = build(name)
     assert_written(layer)
@@ -66,6 +66,12 @@ def test_written_heaviside():
     layer = tt.snn.DLIT(3, spike_fn=F.surrogate(F.sigmoid4x), dtype=torch.float64)
     assert_written(layer)
     compare(layer, inputs(11, 2, 3))
+
+
+def test_several_spikes_have_a_derived_kernel():
+    layer = tt.snn.DLIT(3, spike_fn=F.surrogate(F.sigmoid4x, most=2), dtype=torch.float64)
+    compare(layer, 3 * inputs(11, 2, 3))
+    assert tt.scan(layer, 3 * inputs(11, 2, 3)).max() == 2
 
 
 RESETS = [tt.Reset("zero"), tt.Reset("zero", detach=False), tt.Reset(to=-0.25), tt.Reset(to=-0.25, detach=False)]

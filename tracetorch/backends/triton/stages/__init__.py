@@ -20,7 +20,8 @@ from . import dual, firing, membrane, output, recurrent, reset, synaptic
 
 WIRING: dict[type, Callable] = {
     stages.Dual: dual.wire,
-    stages.Synaptic: synaptic.wire,
+    stages.Synaptic: synaptic.wire_synaptic,
+    stages.Current: synaptic.wire_current,
     stages.Recurrent: recurrent.wire,
     stages.Leaky: membrane.wire_leaky,
     stages.EMA: membrane.wire_ema,

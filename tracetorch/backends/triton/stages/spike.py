@@ -86,7 +86,8 @@ def firing_of(step):
     spike = None
     if step.spike_fn is functional.sigmoid4x:
         spike = (sigmoid4x, sigmoid4x_back)
-    elif type(step.spike_fn) is functional.surrogate and step.spike_fn.fn is functional.sigmoid4x:
+    elif type(step.spike_fn) is functional.surrogate and step.spike_fn.fn is functional.sigmoid4x and (
+            step.spike_fn.most == 1):
         spike = (heaviside4x, heaviside4x_back)
     quant = _QUANTISERS.get(type(step.quant_fn))
     if spike is None or quant is None:
