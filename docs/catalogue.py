@@ -30,6 +30,7 @@ API = {
     "States of a model": ("zero_states", "detach_states", "save_states", "load_states"),
     "Constants for inference": ("TTcompile", "TTdecompile"),
     "Knowing a network": ("activity", "calibrate"),
+    "From and to NIR": ("from_nir", "to_nir", "nir_report"),
 }
 
 

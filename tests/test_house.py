@@ -12,7 +12,7 @@ FLOORS = [
     ["demo"],
     ["plot"],
     ["__init__"],
-    ["activity", "calibrate", "explain", "snn", "testing"],
+    ["activity", "calibrate", "explain", "nir", "snn", "testing"],
     ["scan", "aot"],
     ["check"],
     ["layers"],

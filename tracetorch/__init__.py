@@ -13,6 +13,7 @@ from .layers.layer import Layer
 from .layers.linear import Linear
 from .layers.model import Model, TTcompile, TTdecompile
 from .layers.states import detach_states, load_states, save_states, zero_states
+from .nir import from_nir, nir_report, to_nir
 from .scan import scan
 from .snn import tether as _tether
 from .stages import (
@@ -53,7 +54,7 @@ __all__ = [
     "Dual", "Synaptic", "Current", "Recurrent", "Leaky", "EMA", "Integrator", "Adaptive", "Binary", "Ternary",
     "Refractory", "RelativeRefractory", "Reset", "Scaled",
     "zero_states", "detach_states", "save_states", "load_states", "TTcompile", "TTdecompile",
-    "activity", "calibrate",
+    "activity", "calibrate", "from_nir", "to_nir", "nir_report",
 ]
 
 

@@ -1,0 +1,136 @@
+"""From a composition of stages to the neuron nodes that say it in NIR, or why none does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..functional.random import Stream
+from ..layers.neuron import Neuron
+from ..stages import (
+    EMA,
+    Adaptive,
+    Binary,
+    Dual,
+    Integrator,
+    Leaky,
+    Recurrent,
+    Refractory,
+    RelativeRefractory,
+    Reset,
+    Scaled,
+    Stage,
+    Synaptic,
+    Ternary,
+)
+from .neurons import Clock
+from .report import EXACT, RESCALED, Refused
+from .stages import InputGain, Resistance, SignedBinary, Synapse
+
+CANT: dict[type[Stage], str] = {
+    Dual: "NIR's neurons have one trace for both signs",
+    Ternary: "NIR's neurons fire upwards only",
+    Scaled: "NIR's spikes are 1; scale them in the weights that follow",
+    Adaptive: "NIR's threshold stays where it is",
+    RelativeRefractory: "NIR's threshold stays where it is",
+    Refractory: "NIR's neurons have no refractory period",
+    Recurrent: "NIR has no trace of a neuron's own output; a feedback through weights is a cycle of the graph",
+}
+SAID = (EMA, Leaky, Integrator, Synaptic, Binary, SignedBinary, Reset, InputGain, Resistance, Synapse)
+NEAR = torch.tensor([10.0**e for e in range(-6, 3)])
+"""Distances from the threshold at which the spikes of a layer are looked at."""
+
+
+@dataclass
+class Said:
+    """A node by type and parameters (float64, [] or [N]), what filters its input before it, the verdict and a note."""
+
+    kind: str
+    values: dict[str, Tensor]
+    synapse: Tensor | None = None
+    verdict: str = EXACT
+    notes: list[str] = field(default_factory=list)
+
+
+def said(layer: Neuron, clock: Clock) -> Said:
+    """Return the node for a layer, or raise Refused."""
+    for stage in layer.stages:
+        if type(stage) not in SAID:
+            raise Refused(f"tt.{type(stage).__name__}: {CANT[type(stage)]}" if type(stage) in CANT else
+                          f"no node of NIR has the stage {type(stage).__name__}")
+    if not layer.fuses:
+        raise Refused("it has a forward or a step of its own")
+    stages = {type(stage): stage for stage in layer.stages}
+    values = layer.bound_step().values(layer.stored(torch.float64))
+    values = {name: value.detach().cpu() for name, value in values.items()}
+    found = _membrane(stages, values, clock)
+    if layer.pipeline.fires:
+        found.kind += "F"
+        _fire(found, layer, stages, values)
+    return found
+
+
+def _membrane(stages: dict[type, Any], values: dict[str, Tensor], clock: Clock) -> Said:
+    """Return LI, CubaLI or I, with the resistance that weighs its input as the stages do."""
+    inputs = [kind for kind in (Synaptic, InputGain, Resistance, Synapse) if kind in stages]
+    if len(inputs) > 1:
+        raise Refused(f"{' and '.join(kind.__name__ for kind in inputs)} one after another are no node of NIR")
+    r = values.get("r", values.get("gain", torch.ones((), dtype=torch.float64)))
+    leak = values.get("v_leak", torch.zeros((), dtype=torch.float64))
+    synapse = clock.time(values["alpha"]) if Synaptic in stages else None
+    if Integrator in stages:
+        if Synapse in stages or Resistance in stages:
+            raise Refused("NIR's I and IF have no v_leak and no current of their own")
+        return Said("I", {"r": r / clock.dt}, synapse, RESCALED, ["r = input weight / dt"])
+    found = Said("LI", {"tau": clock.time(values["beta"]), "r": r, "v_leak": leak}, synapse)
+    if Leaky in stages:
+        scale = 1 / (1 - values["beta"])
+        found.values.update(r=r * scale, v_leak=leak * scale)
+        found.verdict, found.notes = RESCALED, [f"r = input weight / (1 - beta), a factor of {_extent(scale)}"]
+    if Synapse in stages:
+        if stages[Synapse].method != clock.method:
+            raise Refused(f"its current was made for method={stages[Synapse].method!r}; pass that to tt.to_nir")
+        found.kind = "CubaLI"
+        found.values = {"tau_mem": found.values.pop("tau"), **found.values,
+                        "tau_syn": clock.time(values["alpha"]), "w_in": values["w_in"]}
+    return found
+
+
+def _fire(found: Said, layer: Neuron, stages: dict[type, Any], values: dict[str, Tensor]) -> None:
+    """Add threshold and reset."""
+    reset = stages[Reset]
+    if reset.mode not in ("zero", "value"):
+        what = "subtracts the threshold" if reset.mode == "subtract" else "leaves the membrane alone"
+        raise Refused(f"{reset!r} {what}, and NIR's neurons start anew from v_reset: compose the layer with "
+                      "tt.Reset('zero') or tt.Reset(to=...)")
+    reaches = _reaches(layer)
+    if reaches:
+        held = {name: getattr(layer, name) for name in ("threshold", "bias") if name in values}
+        values |= {name: value.detach().cpu().double() for name, value in held.items()}
+    threshold = values["threshold"] - values["bias"] if "bias" in values else values["threshold"]
+    if reaches:
+        threshold = torch.nextafter(threshold, torch.full_like(threshold, -torch.inf))
+        found.notes.append("it fires at the threshold too, so v_threshold is the next number below")
+    found.values["v_threshold"] = threshold
+    found.values["v_reset"] = values.get("reset_to", torch.zeros((), dtype=torch.float64))
+
+
+def _reaches(layer: Neuron) -> bool:
+    """Say whether a layer fires at its threshold as well as above; raise Refused where its spikes are not 0 and 1."""
+    near = NEAR.to(layer.threshold)[:, None].expand(-1, layer.num_neurons)
+    probe = torch.cat([-near, near, torch.zeros_like(near[:1])])
+    wanted = torch.cat([torch.zeros_like(near), torch.ones_like(near)])
+    with torch.no_grad(), Stream(torch.zeros(2, dtype=torch.int64, device=probe.device), probe.shape):
+        spikes = layer.bound_step().fire(probe)
+    if not torch.equal(spikes[:-1], wanted):
+        raise Refused("its spikes are not 0 below the threshold and 1 above, as NIR's are: give it a spike_fn such as "
+                      "tt.functional.heavi_erfc(1.0), or quant_fn=tt.functional.round_ste()")
+    return bool((spikes[-1] != 0).any())
+
+
+def _extent(value: Tensor) -> str:
+    low, high = float(value.min()), float(value.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
