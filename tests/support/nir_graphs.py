@@ -94,7 +94,8 @@ def graphs(draw, nir):
 
 
 MEMBRANES = {"leaky": (tt.Leaky,), "ema": (tt.EMA,), "integrator": (tt.Integrator,), "synaptic": (tt.Synaptic,),
-             "synaptic ema": (tt.Synaptic, tt.EMA), "synaptic integrator": (tt.Synaptic, tt.Integrator)}
+             "synaptic ema": (tt.Synaptic, tt.EMA), "current": (tt.Current,),
+             "synaptic integrator": (tt.Synaptic, tt.Integrator)}
 FIRING = {"integrates": (), "zero": (tt.Binary, tt.Reset("zero")),
           "value": (tt.Binary(biased=False), tt.Reset(to=-0.3)),
           "gradient": (tt.Binary, tt.Reset("zero", detach=False))}

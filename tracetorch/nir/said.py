@@ -14,6 +14,7 @@ from ..stages import (
     EMA,
     Adaptive,
     Binary,
+    Current,
     Dual,
     Integrator,
     Leaky,
@@ -39,20 +40,26 @@ CANT: dict[type[Stage], str] = {
     Refractory: "NIR's neurons have no refractory period",
     Recurrent: "NIR has no trace of a neuron's own output; a feedback through weights is a cycle of the graph",
 }
-SAID = (EMA, Leaky, Integrator, Synaptic, Binary, SignedBinary, Reset, InputGain, Resistance, Synapse)
+INPUTS = (Synaptic, Current, InputGain, Resistance, Synapse)
+SAID = (EMA, Leaky, Integrator, Binary, SignedBinary, Reset, *INPUTS)
 NEAR = torch.tensor([10.0**e for e in range(-6, 3)])
 """Distances from the threshold at which the spikes of a layer are looked at."""
 
 
 @dataclass
 class Said:
-    """A node by type and parameters (float64, [] or [N]), what filters its input before it, the verdict and a note."""
+    """A node by type and parameters (float64, [] or [N]), those of an LI before it, the verdict and notes."""
 
     kind: str
     values: dict[str, Tensor]
-    synapse: Tensor | None = None
+    before: dict[str, Tensor] = field(default_factory=dict)
     verdict: str = EXACT
     notes: list[str] = field(default_factory=list)
+
+    def rescaled(self, note: str) -> None:
+        """Say by what factor the node's input differs from the layer's."""
+        self.verdict = RESCALED
+        self.notes.append(note)
 
 
 def said(layer: Neuron, clock: Clock) -> Said:
@@ -75,21 +82,27 @@ def said(layer: Neuron, clock: Clock) -> Said:
 
 def _membrane(stages: dict[type, Any], values: dict[str, Tensor], clock: Clock) -> Said:
     """Return LI, CubaLI or I, with the resistance that weighs its input as the stages do."""
-    inputs = [kind for kind in (Synaptic, InputGain, Resistance, Synapse) if kind in stages]
+    inputs = [kind for kind in INPUTS if kind in stages]
     if len(inputs) > 1:
         raise Refused(f"{' and '.join(kind.__name__ for kind in inputs)} one after another are no node of NIR")
     r = values.get("r", values.get("gain", torch.ones((), dtype=torch.float64)))
     leak = values.get("v_leak", torch.zeros((), dtype=torch.float64))
-    synapse = clock.time(values["alpha"]) if Synaptic in stages else None
     if Integrator in stages:
         if Synapse in stages or Resistance in stages:
             raise Refused("NIR's I and IF have no v_leak and no current of their own")
-        return Said("I", {"r": r / clock.dt}, synapse, RESCALED, ["r = input weight / dt"])
-    found = Said("LI", {"tau": clock.time(values["beta"]), "r": r, "v_leak": leak}, synapse)
+        found = Said("I", {"r": r / clock.dt})
+        found.rescaled(f"r = input weight / dt, a factor of {1 / clock.dt:.4g}")
+    else:
+        found = Said("LI", {"tau": clock.time(values["beta"]), "r": r, "v_leak": leak})
     if Leaky in stages:
         scale = 1 / (1 - values["beta"])
         found.values.update(r=r * scale, v_leak=leak * scale)
-        found.verdict, found.notes = RESCALED, [f"r = input weight / (1 - beta), a factor of {_extent(scale)}"]
+        found.rescaled(f"r = input weight / (1 - beta), a factor of {_extent(scale)}")
+    if Synaptic in stages or Current in stages:
+        scale = 1 / (1 - values["alpha"]) if Current in stages else torch.ones_like(values["alpha"])
+        found.before = {"tau": clock.time(values["alpha"]), "r": scale, "v_leak": torch.zeros_like(scale)}
+        if Current in stages:
+            found.rescaled(f"r of the current = 1 / (1 - alpha), a factor of {_extent(scale)}")
     if Synapse in stages:
         if stages[Synapse].method != clock.method:
             raise Refused(f"its current was made for method={stages[Synapse].method!r}; pass that to tt.to_nir")

@@ -153,16 +153,13 @@ class _Writing:
         layer = module.neuron if isinstance(module, EachPlace) else module
         found = said(layer, self.clock)
         shape = shape or self.began((layer.num_neurons,) if layer.dim == -1 and module is layer else None, sources)
-        values = {key: _laid_out(value, layer, shape, module is not layer) for key, value in found.values.items()}
-        becomes, notes = found.kind, list(found.notes)
-        if found.synapse is not None:
-            tau = _laid_out(found.synapse, layer, shape, module is not layer)
-            node = self.nir.LI(tau=tau, r=np.ones_like(tau), v_leak=np.zeros_like(tau))
-            sources, becomes = self.join(sources, f"{name}_syn", node), f"LI, {found.kind}"
-            notes.append(f"in the Cuba{found.kind if found.kind != 'I' else 'LI'} of tt.from_nir "
-                         "the current comes a step later")
-        sources = self.join(sources, name, getattr(self.nir, found.kind)(**values))
-        self.report.rows.append(Row(path, type(layer).__name__, becomes, found.verdict, "; ".join(notes)))
+        nodes = {f"{name}_syn": ("LI", found.before)} if found.before else {}
+        nodes[name] = (found.kind, found.values)
+        for each, (kind, values) in nodes.items():
+            laid = {key: _laid_out(value, layer, shape, module is not layer) for key, value in values.items()}
+            sources = self.join(sources, each, getattr(self.nir, kind)(**laid))
+        becomes = ", ".join(kind for kind, _ in nodes.values())
+        self.report.rows.append(Row(path, type(layer).__name__, becomes, found.verdict, "; ".join(found.notes)))
         return sources, shape
 
     def began(self, shape: Shape | None, sources: Sources) -> Shape:
