@@ -18,7 +18,7 @@ FLOORS = [
     ["layers"],
     ["backends"],
     ["fusion"],
-    ["padding"],
+    ["padding", "looped"],
     ["pipeline"],
     ["stages"],
     ["functional", "current"],

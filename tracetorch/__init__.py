@@ -9,6 +9,7 @@ from .backends import backend
 from .calibrate import calibrate
 from .explain import explain
 from .layers.compose import compose
+from .layers.feedback import Feedback
 from .layers.layer import Layer
 from .layers.linear import Linear
 from .layers.model import Model, TTcompile, TTdecompile
@@ -49,7 +50,8 @@ for _name in _tether.FUNCTIONS:
     functional.__all__.append(_name)
 
 __all__ = [
-    "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Linear", "Model",
+    "compose", "scan", "backend", "explain", "aot", "snn", "functional", "fusion", "Layer", "Linear", "Feedback",
+    "Model",
     "Stage", "State", "Parameter", "Decay", "Positive", "Bias", "Real",
     "Dual", "Synaptic", "Current", "Recurrent", "Leaky", "EMA", "Integrator", "Adaptive", "Binary", "Ternary",
     "Refractory", "RelativeRefractory", "Reset", "Scaled",

@@ -129,7 +129,7 @@ def explain(module: nn.Module, x: Tensor | None = None) -> Explanation:
 def _explain(path: str, layer: Layer, dtype: torch.dtype) -> LayerExplanation:
     name = type(layer).__name__
     if not layer.fuses:
-        reason = "it has a forward of its own, which a scan calls step by step"
+        reason = layer.stepped_because or "it has a forward of its own, which a scan calls step by step"
         everything = "every intermediate tensor of every step"
         return LayerExplanation(path, name, "eager", dict.fromkeys(FUSING, reason), None, everything, None, "")
     device = next((t.device for t in (*layer.parameters(), *layer.buffers())), torch.device("cpu"))
@@ -155,7 +155,7 @@ def _why_not(plan: backends.Plan) -> dict[str, str]:
 def _counts(plan: backends.Plan, every: int | None) -> tuple[tuple[int, int] | None, str, float | None]:
     """Operators of one step, and what a backward pass needs kept where states are kept once in `every` steps."""
     try:
-        program = captured(plan.step, plan.dtype)
+        program = captured(plan.step.elementwise(), plan.dtype)
     except CannotCapture:
         return None, "every intermediate tensor of every step", None
     operators = len(program.forward.lines), len(program.backward.lines)

@@ -21,10 +21,14 @@ class Padded:
     """
 
     def __init__(self, pipeline: Steps) -> None:
-        self.pipeline = pipeline
+        self.pipeline, self.looped = pipeline, pipeline.looped
         self.stages, self.parameters, self.fires = pipeline.stages, pipeline.parameters, pipeline.fires
         self.names = (*pipeline.names, LEFT)
         self.states = {**pipeline.states, LEFT: State()}
+
+    def elementwise(self) -> Padded:
+        """Return the step without the matrix of a looped one."""
+        return Padded(self.pipeline.elementwise())
 
     def __call__(self, x: Tensor, states: dict[str, Tensor], params: dict[str, Tensor],
                  fire: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, dict[str, Tensor], dict[str, Any]]:
@@ -52,6 +56,8 @@ def checked_lengths(lengths: Any, x: Tensor) -> Tensor:
         batch = f"[{x.shape[1]}]" if x.ndim > 1 else "a batch dimension after time"
         raise ValueError(f"tt.scan: lengths must have shape {batch}, one per element of the batch, "
                          f"got {list(out.shape)} for x of shape {list(x.shape)}")
+    if torch.compiler.is_compiling():       # a graph can't look at values; past T or below 0 they count as T and 0
+        return out.long()
     if out.numel() and not bool(((out >= 0) & (out <= len(x))).all()):
         raise ValueError(f"tt.scan: lengths must lie between 0 and T={len(x)}, got {out.min()} to {out.max()}")
     return out.long()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -112,8 +112,9 @@ class Parts(tuple):
 
 
 class Steps(Protocol):
-    """What computes one time step: a `Pipeline`, or one that is padded."""
+    """What computes one time step: a `Pipeline`, or one that is padded or led back to its input (`looped`)."""
 
+    looped: bool
     stages: tuple[Stage, ...]
     states: dict[str, State]
     parameters: dict[str, Parameter]
@@ -123,6 +124,9 @@ class Steps(Protocol):
     def __call__(self, x: Tensor, states: dict[str, Tensor], params: dict[str, Tensor],
                  fire: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, dict[str, Tensor], dict[str, Any]]:
         """Return the output, the new states and every name at the end of the step."""
+
+    def elementwise(self) -> Steps:
+        """Return the part of the step that is elementwise: all of it but the matrix of a looped one."""
 
 
 class Pipeline:
@@ -137,6 +141,7 @@ class Pipeline:
     """
 
     names: tuple[str, ...] = ()
+    looped = False
 
     def __init__(self, stages: tuple[Stage, ...]) -> None:
         self.stages = stages
@@ -175,6 +180,10 @@ class Pipeline:
             values["fire"] = fire
         return self.run(values)
 
+    def elementwise(self) -> Pipeline:
+        """Return the pipeline: all of it is elementwise."""
+        return self
+
     def run(self, values: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor], dict[str, Any]]:
         """Run the stages over names and their values; return the output, the new states and all of it."""
         s = Namespace(values, frozenset(self._pairs), self.states, self.dual, self.sided)
@@ -203,6 +212,10 @@ class Step:
     quant_fn: Callable[[Tensor], Tensor] | None
     name: str
     activations: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+
+    def elementwise(self) -> Step:
+        """Return the part of the step that is elementwise; of one that is looped, x is the drive there."""
+        return replace(self, pipeline=self.pipeline.elementwise()) if self.pipeline.looped else self
 
     def values(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the value of every parameter (shape [] or [num_neurons]) from what the layer stores of it."""

@@ -155,8 +155,7 @@ class Run:
         """Put every state back where the scan has failed."""
         if kind is not None:
             for layer, states in self._before.items():
-                for name, state in states.items():
-                    setattr(layer, name, state)
+                layer.carry_states(states)  # type: ignore[arg-type]
 
     def all_at_once(self, x: Tensor) -> Any:
         """Run a layer over [T, ...], or another module's forward once on [T*B, ...]."""
@@ -195,6 +194,8 @@ class Run:
         layers = [inner for _, inner in named_layers(layer)]
         for inner in layers:
             self._touch(inner)
+            if inner.stepped_because and backends.requested() != "eager":
+                backends.say_once(type(inner).__name__, inner.stepped_because)
         outer = current.swap(None)
         try:
             return masked(torch.stack(self._stepped(layer, x, layers)), self.lengths)
@@ -209,7 +210,7 @@ class Run:
         """Call a module once per step, holding the states of elements that have ended."""
         ys = []
         for t, x_t in enumerate(x.unbind(0)):
-            before = [dict(layer.live_states()) for layer in layers]
+            before = [layer.carried_states() for layer in layers]
             ys.append(module(x_t))
             for layer, old in zip(layers, before, strict=True):
                 if self.lengths is not None:
@@ -225,7 +226,7 @@ class Run:
             raise RuntimeError(
                 f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} is called twice in one forward; its "
                 "second call would need the states of the first, step by step: use two layers, or fold=False")
-        self._before[layer] = {name: getattr(layer, name) for name in layer.state_names}
+        self._before[layer] = layer.carried_states()
 
     def _wanted(self, layer: Layer) -> dict[str, str]:
         """Return what to record of a layer: its own names, and the names in the result."""
@@ -238,11 +239,13 @@ class Run:
 
     def _collect(self, layer: Layer) -> None:
         """Append the recorded states of a layer that is stepped."""
-        for name, key in self._wanted(layer).items():
-            if name not in layer.state_names:
+        wanted = self._wanted(layer)
+        states = layer.carried_states() if wanted else {}
+        for name, key in wanted.items():
+            if name not in states:
                 raise ValueError(f"tt.scan: {name!r} can't be recorded where {type(layer).__name__} is stepped; "
-                                 f"its states can: {', '.join(layer.state_names)}")
-            self.recordings.setdefault(key, []).append(getattr(layer, name))  # type: ignore[attr-defined,arg-type]
+                                 f"its states can: {', '.join(states)}")
+            self.recordings.setdefault(key, []).append(states[name])  # type: ignore[attr-defined,arg-type]
 
     def _unfold(self, layer: Layer, x: Tensor) -> Tensor:
         """[T*B, ...] -> [T, B, ...]"""
@@ -263,9 +266,12 @@ class Run:
         return masked(rearrange(y, "(t b) ... -> t b ...", t=self.length, b=self.batch), self.lengths)
 
 
-def _hold(layer: Layer, old: dict[str, Tensor], live: Tensor) -> None:
+def _hold(layer: Layer, old: dict[str, Tensor | None], live: Tensor) -> None:
     """Take the last step of a layer back for the elements that are not live."""
-    for name, state in layer.live_states():
-        if name not in layer.optional_states:
-            before = old.get(name, torch.full_like(state, layer.start_of(name)))
-            setattr(layer, name, torch.where(live.view(-1, *[1] * (state.ndim - 1)), state, before))
+    held = {}
+    for name, state in layer.carried_states().items():
+        if state is not None and name not in layer.optional_states:
+            before = old.get(name)
+            before = torch.full_like(state, layer.start_of(name)) if before is None else before
+            held[name] = torch.where(live.view(-1, *[1] * (state.ndim - 1)), state, before)
+    layer.carry_states(held)

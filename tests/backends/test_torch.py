@@ -27,7 +27,7 @@ def operator_inputs(record=(), given=True, **options):
     layer = tt.snn.SLIB(4, bias_rank=0, **options)
     step, params = layer.bound_step(), {k: p.detach().requires_grad_() for k, p in layer.constrained().items()}
     key, reason, draws, order = differentiable.enter(
-        step.pipeline, step.spike_fn, step.quant_fn, step.name, "cpp", torch.float32, torch.float32,
+        step.pipeline, (0, False), step.spike_fn, step.quant_fn, step.name, "cpp", torch.float32, torch.float32,
         tuple(p.ndim for p in params.values()), record)
     assert reason is None and not draws and order == tuple(range(len(params)))
     KEPT.append(layer)      # a step that nobody holds is forgotten

@@ -12,7 +12,7 @@ X = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(1))
 
 def model_on(device):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(5, 6), tt.snn.SLIB(6)).to(device)
+    return nn.Sequential(nn.Linear(5, 6), tt.snn.SLIB(6), tt.Feedback(tt.snn.LIB(6), nn.Linear(6, 6))).to(device)
 
 
 def gradients(model, x, backend, device):

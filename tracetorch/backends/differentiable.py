@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..fusion.callables import lifted
+from ..looped import wrapped
 from ..pipeline import Step, Steps
 from .choose import load
 from .program import Gradients, Program, Refused, Shape, shape_of, values_of
@@ -29,7 +30,7 @@ class Scan(torch.autograd.Function):
         values = values_of(program, tensors[count:])
         y, finals, recordings, kept = program.forward(shape, x, tensors[:count], values, rng, True)
         ctx.program, ctx.shape, ctx.values = program, shape, values
-        ctx.save_for_backward(x, rng, kept, *tensors)
+        ctx.save_for_backward(y if program.from_output else x, rng, kept, *tensors)
         ctx.set_materialize_grads(False)
         return (y, *finals, *recordings)
 
@@ -91,8 +92,8 @@ class Entry(NamedTuple):
 _entries: dict[str, Entry] = {}
 
 
-def enter(pipeline: Steps, spike_fn: Callable | None, quant_fn: Callable | None, name: str, backend: str,
-          dtype: torch.dtype, io: torch.dtype, ranks: tuple[int, ...], record: tuple[str, ...],
+def enter(pipeline: Steps, wrap: tuple[int, bool], spike_fn: Callable | None, quant_fn: Callable | None, name: str,
+          backend: str, dtype: torch.dtype, io: torch.dtype, ranks: tuple[int, ...], record: tuple[str, ...],
           ) -> tuple[str, str | None, bool, tuple[int, ...]]:
     """Name a step for a graph; a constant while the graph is made.
 
@@ -100,13 +101,14 @@ def enter(pipeline: Steps, spike_fn: Callable | None, quant_fn: Callable | None,
         Its key; why it can't run, or None; whether it draws; and which of the parameters, the pipeline's and then the
         lifted ones, the program takes in which order.
     """
+    parts = name, pipeline, *wrap, spike_fn, quant_fn, backend, dtype, record
+    pipeline = wrapped(pipeline, *wrap)
     step = Step(pipeline, spike_fn, quant_fn, name)
     names = (*pipeline.parameters, *lifted(step))
     try:
         program = load(backend).program_of(step, dtype, io, dict(zip(names, ranks, strict=True)), record)
     except (Refused, ImportError) as error:
         return "", str(error), False, ()
-    parts = name, pipeline, spike_fn, quant_fn, backend, dtype, record
     key = "/".join(str(id(p) if callable(p) else p) for p in parts)
     spike, quant = (_reference(fn, lambda _: _entries.pop(key, None)) for fn in (spike_fn, quant_fn))
     _entries[key] = Entry(pipeline, spike, quant, name, backend, dtype, record, program.parameters)
@@ -178,6 +180,8 @@ def _shape(x: Tensor, dim: int) -> Shape:
 
 def _setup(ctx, inputs, output):
     x, starts, params, rng, ctx.key, ctx.dim, keep = inputs
+    if _program(ctx.key, x, params).from_output:
+        x = output[0]
     if not keep:
         raise RuntimeError("tracetorch::scan: called with keep=False, it keeps nothing to differentiate by")
     ctx.count = len(starts)

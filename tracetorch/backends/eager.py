@@ -23,7 +23,7 @@ def scan(step: Step, call: Call, x: Tensor, starts: Sequence[Tensor | None], sto
     ndim, dtype = len(call.shape), call.dtype
     steps = x.unbind(0) if x.ndim > ndim else (x,)
     values = step.values(dict(zip(step.pipeline.parameters, stored, strict=True)))
-    params = {k: p.view(-1, *[1] * (ndim - 1 - call.dim)) if p.ndim else p for k, p in values.items()}
+    params = {k: p.view(-1, *[1] * (ndim - 1 - call.dim)) if p.ndim == 1 else p for k, p in values.items()}
     now = {k: torch.full(call.shape, state.init, dtype=dtype, device=x.device) if start is None else start
            for (k, state), start in zip(step.pipeline.states.items(), starts, strict=True)}
     ys, recordings = [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch.autograd import forward_ad
 from ..fusion.blame import users_level
 from ..fusion.cache import witness
 from ..fusion.callables import as_parameters, lifted, why_not_lifted
+from ..looped import wrapped
 from ..pipeline import Step
 from ..stages.parameters import identity
 from . import choose, differentiable, eager
@@ -182,20 +184,26 @@ def _fall_back(name: str, step: Step, reason: str) -> None:
     """Warn once that a step runs in eager, or raise where the backend was asked for by name."""
     if choose.requested() == name:
         raise RuntimeError(f"backend={name!r} can't run {step.name}: {reason}. Use backend='auto' or 'eager'")
-    if (step.name, reason) not in _warned:
-        _warned.add((step.name, reason))
+    say_once(step.name, reason)
+
+
+def say_once(name: str, reason: str) -> None:
+    """Warn that a layer is stepped, once for each reason."""
+    if (name, reason) not in _warned:
+        _warned.add((name, reason))
         level = 2 if torch.compiler.is_compiling() else users_level()
-        warnings.warn(f"{step.name} is scanned step by step in Python: {reason}", stacklevel=level)
+        warnings.warn(f"{name} is scanned step by step in Python: {reason}", stacklevel=level)
 
 
 class InGraph:
     """What stands for a plan while torch.compile traces, which keeps none: one operator where a backend fuses.
 
-    A graph names its step by a key. What the step's callables hold is looked at when the operator runs.
+    A graph names its step by a key. What the step's callables hold is looked at when the operator runs. `wrap` says how
+    the step's pipeline is led back and padded (see `looped.wrapped`): the compiler makes no object of it in a graph.
     """
 
-    def __init__(self, step: Step, call: Call) -> None:
-        self.step, self.call, self.dtype = step, call, call.dtype
+    def __init__(self, step: Step, call: Call, wrap: tuple[int, bool] = (0, False)) -> None:
+        self.step, self.call, self.dtype, self.wrap = step, call, call.dtype, wrap
 
     def accepts(self, starts: Sequence[Tensor | None]) -> bool:
         """Return False: start states are looked at one by one."""
@@ -217,19 +225,23 @@ class InGraph:
         for name in [] if exporting else candidates(x.device.type):
             free = list(as_parameters(step, dtype).values())
             key, reason, draws, order = differentiable.enter(
-                pipeline, step.spike_fn, step.quant_fn, step.name, name, dtype, x.dtype,
+                pipeline, self.wrap, step.spike_fn, step.quant_fn, step.name, name, dtype, x.dtype,
                 tuple([p.ndim for p in (*stored, *free)]), call.record)
             if reason is not None:
                 _fall_back(name, step, reason)
                 continue
-            every = [*step.values(dict(zip(pipeline.parameters, stored, strict=True))).values(), *free]
+            own = len(pipeline.parameters)
+            values = step.values(dict(zip(pipeline.parameters, stored[:own], strict=True)))
+            every = [*values.values(), *stored[own:], *free]
             given = [every[i] for i in order]
             fresh = all(s is None for s in starts)
-            begin = [x.new_full(call.shape, state.init, dtype=dtype) if s is None else s
-                     for s, state in zip(starts, pipeline.states.values(), strict=True)]
+            inits = [*[state.init for state in pipeline.states.values()], *[0.0] * len(starts)]
+            begin = [x.new_full(call.shape, init, dtype=dtype) if s is None else s
+                     for s, init in zip(starts, inits, strict=False)]
             keep = torch.is_grad_enabled() and wanted((x, *begin, *given))
             pair = rng() if draws else None
             y, *rest = torch.ops.tracetorch.scan.default(x, [] if fresh else begin, given, pair, key, call.dim, keep)
-            count = len(pipeline.states)
+            count = len(starts)
             return Scanned(y, rest[:count], rest[count:-1])
+        step = replace(step, pipeline=wrapped(pipeline, *self.wrap))
         return eager.scan(step, call, x, starts, stored, rng)

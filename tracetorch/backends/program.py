@@ -66,6 +66,7 @@ class Program(Protocol):
         activations: for each parameter the function from what is given to its value, through which backward leads;
             None where the value itself is given.
         draws: whether a step draws random numbers: then `rng` is its int64 pair (seed, position).
+        from_output: whether backward reads the output, and is given that in the place of x.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Program(Protocol):
     record: tuple[str, ...]
     activations: tuple[Callable[[Tensor], Tensor] | None, ...]
     draws: bool
+    from_output: bool
 
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:

@@ -45,6 +45,14 @@ def diagram(cls: Any, layer: Any = None) -> str:
     return f"<div><b>{escape(title)}</b><div style='{_ROW}'>{_ARROW.join([ends[0], *boxes, ends[1]])}</div></div>"
 
 
+def feedback(layer: Any) -> str:
+    """Return a diagram of a `tt.Feedback`: that of its neuron, and the way back below it."""
+    inner = layer.neuron
+    shown = diagram(type(inner), inner) if hasattr(type(inner), "stages") else f"<b>{escape(repr(inner))}</b>"
+    back = f"<div style='{_END}'>&larr; {escape(repr(layer.path))} &larr; the output, one step later</div>"
+    return f"<div><b>Feedback</b><div style='{_BOX};max-width:none'>{shown}{back}</div></div>"
+
+
 def _box(stage: Stage, pipeline: Any, layer: Any) -> str:
     formula = escape(re.sub(r" {6,}", "\n", recurrence(stage)))      # a line each: boxes are narrow
     rows = [f"<div>{_parameter(name, declared, layer)}</div>" for name, declared in pipeline.parameters.items()

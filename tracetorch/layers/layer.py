@@ -48,6 +48,11 @@ class Layer(StateHolder):
     def extra_repr(self) -> str:
         return f"{self.num_neurons}" + (f", dim={self.dim}" if self.dim != -1 else "")
 
+    parts: tuple[Layer, ...] = ()
+    """Layers inside that are stepped and scanned as a part of this one."""
+    stepped_because: str | None = None
+    """Why a scan steps the layer in Python, where its user may not expect that; a scan says so once."""
+
     @property
     def recordable(self) -> tuple[str, ...]:
         """The names whose values over time a scan can return."""

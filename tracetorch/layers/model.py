@@ -13,9 +13,14 @@ from .states import Stateful, named_holders
 
 
 def named_layers(module: nn.Module) -> Iterator[tuple[str, Layer]]:
-    """Yield the path and the layer of every tracetorch layer in a module, the module itself included."""
+    """Yield the path and the layer of every tracetorch layer in a module, the module itself included.
+
+    A layer that is a part of another (the neuron of a `tt.Feedback`) is left to that one.
+    """
+    parts: set[Layer] = set()
     for path, layer in named_holders(module):
-        if isinstance(layer, Layer):
+        if isinstance(layer, Layer) and layer not in parts:
+            parts.update(layer.parts)
             yield path, layer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .. import backends, current
 from ..backends import Call, InGraph, Plan
 from ..functional.random import Stream, new_key
-from ..padding import Padded
+from ..looped import BIAS, FED, WEIGHT, wrapped
 from ..pipeline import Pipeline, States, Step
 from . import html
 from .layer import Layer, SpikingLayer
@@ -116,14 +116,19 @@ class Neuron(SpikingLayer):
                 hook(self, None)
         return getattr(self, key)
 
-    def dtypes(self, x: Tensor) -> tuple[torch.dtype, torch.dtype]:
-        """Return the dtype of the output and the dtype in which steps are computed and states are kept."""
+    def dtypes(self, x: Tensor, path: Sequence[Tensor] = ()) -> tuple[torch.dtype, torch.dtype]:
+        """Return the dtype of the output and the dtype in which steps are computed and states are kept.
+
+        Args:
+            x: an input.
+            path: weight and bias through which the output is led back to the input.
+        """
         if not isinstance(x, Tensor):
             raise TypeError(f"{self._where}: the input must be a tensor, got {type(x).__name__}")
         if not x.is_floating_point():
             raise TypeError(f"{self._where}: the input must be floating-point, got {x.dtype}; write x.float()")
         widest = x.dtype
-        for stored in self._stored():
+        for stored in (*self._stored(), *path):
             widest = widest if stored.dtype == widest else torch.promote_types(widest, stored.dtype)
         autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
         out = x.dtype if autocast else widest
@@ -165,13 +170,13 @@ class Neuron(SpikingLayer):
         if unknown:
             raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; there are "
                              f"{', '.join(self.state_names)}")
-        y, new, _ = self._run(x, x.shape, given)
+        y, new, _ = self.run(x, x.shape, given)
         return y, new
 
     def scan(self, x: Tensor, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
              lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
         """Run over [T, ...] from given states as a pure function; return output, new states and recordings."""
-        return self._run(x, x.shape[1:], states, record, lengths)
+        return self.run(x, x.shape[1:], states, record, lengths)
 
     def forward(self, x: Tensor) -> Tensor:
         """Advance one time step, or all of them where `tt.scan` has folded time into the batch."""
@@ -184,18 +189,23 @@ class Neuron(SpikingLayer):
 
     def advance(self, x: Tensor, shape: torch.Size) -> Tensor:
         """Run over x [T, *shape], or [*shape] for one step, and carry the states on."""
-        y, new, _ = self._run(x, shape, self.__dict__)
+        y, new, _ = self.run(x, shape, self.__dict__)
         self.carry_states(new)
         return y
 
-    def _run(self, x: Tensor, shape: torch.Size, states: Mapping[str, Tensor | None], record: tuple[str, ...] = (),
-             lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
-        """Run over x [T, *shape], or [*shape] for one step, from `states`, which may hold more."""
-        stored = self._stored()
+    def run(self, x: Tensor, shape: torch.Size, states: Mapping[str, Tensor | None], record: tuple[str, ...] = (),
+            lengths: Tensor | None = None, path: Sequence[Tensor] = ()) -> tuple[Tensor, States, States]:
+        """Run over x [T, *shape], or [*shape] for one step, from `states`, which may hold more; change nothing.
+
+        Args:
+            path: weight and bias through which the output is led back to the input (`tt.Feedback`).
+        """
+        stored = [*self._stored(), *path] if path else self._stored()
+        names: Sequence[str] = (*self.pipeline.states, FED) if path else tuple(self.pipeline.states)
         plan = self._plan(x, shape, stored, record, lengths is not None)
-        starts = [states.get(name) for name in self.pipeline.states]
+        starts = [states.get(name) for name in names]
         if not plan.accepts(starts):
-            starts = self._usable(starts, shape, x.device, plan.dtype)
+            starts = self._usable(names, starts, shape, x.device, plan.dtype)
         if lengths is not None:
             starts.append(_steps_left(lengths, shape, plan.dtype))
         key = states.get("rng")
@@ -207,22 +217,28 @@ class Neuron(SpikingLayer):
             return key
 
         y, finals, recordings, _ = plan(x, starts, stored, rng)
-        new = dict(zip(self.pipeline.states, finals, strict=False))       # without the steps that are left
+        new = dict(zip(names, finals, strict=False))       # without the steps that are left
         if key is not None:
             new["rng"] = torch.stack([key[0], key[1] + (len(x) if x.ndim > len(shape) else 1)])
         return y, new, dict(zip(record, recordings, strict=True))
 
-    def described(self, io: torch.dtype, device: torch.device) -> tuple[Step, Call]:
+    def described(self, io: torch.dtype, device: torch.device, path: Sequence[Tensor] = ()) -> tuple[Step, Call]:
         """Return the step, and what else decides how a scan runs, for an input [T, num_neurons]."""
-        shape = torch.Size((self.num_neurons,))
-        return self.bound_step(), self._call(torch.empty(0, dtype=io, device=device), shape, 0, self._stored())
+        stored = [*self._stored(), *path]
+        x, shape = torch.empty(0, dtype=io, device=device), torch.Size((self.num_neurons,))
+        return self._step_of(stored, False), self._call(x, shape, 0, stored)
+
+    def _step_of(self, stored: Sequence[Tensor], padding: bool) -> Step:
+        """Return the step: led back where more is stored than the neuron's own, and padded where that is wanted."""
+        step, path = self.bound_step(), len(stored) - len(self._transforms)
+        return replace(step, pipeline=wrapped(step.pipeline, path, padding)) if path or padding else step
 
     def _plan(self, x: Tensor, shape: torch.Size, stored: list[Tensor], record: tuple[str, ...] = (),
               padding: bool = False) -> Plan | InGraph:
         """Return the plan for such a call, from an earlier one where nothing that decides it has changed."""
         if torch.compiler.is_compiling():
             call = self._call(x, shape, self._check_step(shape), stored, record)
-            return backends.InGraph(_padded(self.bound_step()) if padding else self.bound_step(), call)
+            return backends.InGraph(self.bound_step(), call, (len(stored) - len(self._transforms), padding))
         held = self.__dict__
         key = (
             x.dtype, x.device, shape, record, padding, backends.conditions(x), held["dim"], held["num_neurons"],
@@ -232,8 +248,8 @@ class Neuron(SpikingLayer):
         plans = held["_plans"]
         plan = plans.get(key)
         if plan is None or not plan.is_current():
-            step, call = self.bound_step(), self._call(x, shape, self._check_step(shape), stored, record)
-            plan = plans[key] = backends.bind(_padded(step) if padding else step, call)
+            call = self._call(x, shape, self._check_step(shape), stored, record)
+            plan = plans[key] = backends.bind(self._step_of(stored, padding), call)
             if len(plans) > PLANS:
                 plans.pop(next(iter(list(plans))), None)
         return plan
@@ -241,12 +257,14 @@ class Neuron(SpikingLayer):
     def _call(self, x: Tensor, shape: torch.Size, dim: int, stored: list[Tensor],
               record: tuple[str, ...] = ()) -> Call:
         """Return what else decides how such a call runs, or raise where a parameter has lost its shape."""
-        for name, t in zip(self.pipeline.parameters, stored, strict=True):
+        own = len(self._transforms)
+        for name, t in zip(self.pipeline.parameters, stored[:own], strict=True):
             if tuple(t.shape) not in ((), (self.num_neurons,)):
                 raise ValueError(f"{self._where}: what is stored of {name} has shape {list(t.shape)}; it must have "
                                  f"[] or [{self.num_neurons}] (num_neurons)")
-        ranks = dict(zip(self.pipeline.parameters, [t.ndim for t in stored], strict=True))
-        return Call(x.device, shape, dim, *self.dtypes(x), ranks, record)
+        names = [*self.pipeline.parameters, WEIGHT, BIAS]
+        ranks = dict(zip(names, [t.ndim for t in stored], strict=False))
+        return Call(x.device, shape, dim, *self.dtypes(x, stored[own:]), ranks, record)
 
     def _check_step(self, shape: torch.Size) -> int:
         """Return the neuron dimension of one step's shape, or raise where it has another number of neurons."""
@@ -256,10 +274,10 @@ class Neuron(SpikingLayer):
                              f"(shape {list(shape)}), expected num_neurons={self.num_neurons}")
         return axis
 
-    def _usable(self, starts: list[Tensor | None], shape: torch.Size, device: torch.device,
+    def _usable(self, names: Sequence[str], starts: list[Tensor | None], shape: torch.Size, device: torch.device,
                 dtype: torch.dtype) -> list[Tensor | None]:
         """Return the start states in the dtype of the computation, or raise where one does not fit."""
-        for name, state in zip(self.pipeline.states, starts, strict=True):
+        for name, state in zip(names, starts, strict=True):
             if state is not None:
                 self._check_state(name, state, tuple(shape), device)
         return [_usable(state, dtype) for state in starts]
@@ -267,10 +285,6 @@ class Neuron(SpikingLayer):
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without plans, which belong to this process."""
         return {**super().__getstate__(), "_plans": {}}
-
-
-def _padded(step: Step) -> Step:
-    return replace(step, pipeline=Padded(step.pipeline))
 
 
 def _steps_left(lengths: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:

@@ -77,7 +77,7 @@ class StateHolder(Stateful):
                 setattr(self, name, state)
             return
         transformed = torch._C._are_functorch_transforms_active()
-        if transformed and any(map(torch._C._functorch.is_batchedtensor, states.values())):
+        if transformed and any(torch._C._functorch.is_batchedtensor(s) for s in states.values() if s is not None):
             raise RuntimeError(f"{self._where}: called under torch.vmap, its states would keep the tensors of the "
                                "transform; use layer.step with explicit states there, or put what vmap runs over into "
                                "the batch dimension of x")

@@ -80,8 +80,9 @@ def test_compiled_scans_follow_an_annealed_slope():
 
 def entered(layer, dtype):
     step, params = layer.bound_step(), [p.detach().requires_grad_() for p in layer.constrained().values()]
-    key, reason, _, order = differentiable.enter(step.pipeline, step.spike_fn, step.quant_fn, step.name, "triton",
-                                                 dtype, dtype, tuple(p.ndim for p in params), ())
+    key, reason, _, order = differentiable.enter(
+        step.pipeline, (0, False), step.spike_fn, step.quant_fn, step.name, "triton", dtype, dtype,
+        tuple(p.ndim for p in params), ())
     assert reason is None
     return key, [params[i] for i in order]
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ...fusion.activations import derivative_of, inside
 from ...fusion.cache import captured
-from ...fusion.capture import CannotCapture
+from ...fusion.capture import CannotCapture, CapturedStep
+from ...looped import BIAS, FED
 from ...pipeline import Step
-from ..program import Refused
-from . import build
+from ..alternating import Alternating
+from ..program import Program, Refused
+from . import build, matrix
+from .feedback import FeedbackProgram
 from .program import CppProgram
 from .source import TYPES, Layout
+
+Activations = tuple[Callable[[Tensor], Tensor] | None, ...]
 
 
 def why_not_here(device: torch.device, io: torch.dtype) -> str | None:
@@ -26,22 +33,32 @@ def why_not_here(device: torch.device, io: torch.dtype) -> str | None:
 
 
 def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[str, int],
-            record: tuple[str, ...]) -> CppProgram:
+            record: tuple[str, ...]) -> Program:
     """Return the compiled step, made once for each layout; see `backends.choose` for the arguments."""
+    elementwise, biased = step.elementwise(), BIAS in ranks
     try:
-        found = captured(step, dtype, record)
+        found = captured(elementwise, dtype, record)
     except CannotCapture as error:
         raise Refused(str(error)) from None
-    vectors, activations = tuple([ranks[n] == 1 for n in found.params]), inside(step, found.params, dtype)
-    key = "cpp", io, vectors, activations
+    vectors, activations = tuple([ranks[n] == 1 for n in found.params]), inside(elementwise, found.params, dtype)
+    key = "cpp", io, vectors, activations, elementwise is step, biased
     if key not in found.built:
         if build.compiler() is None:
             raise Refused(build.NO_COMPILER)
         layout = Layout(io, vectors, tuple(derivative_of(a, dtype) for a in activations))
-        program = CppProgram(found, layout, activations)
         try:
-            program.ready()
+            found.built[key] = _ready(found, layout, activations, elementwise is not step, biased)
         except RuntimeError as error:
             raise Refused(str(error)) from None
-        found.built[key] = program
     return found.built[key]
+
+
+def _ready(found: CapturedStep, layout: Layout, activations: Activations, looped: bool, biased: bool) -> Program:
+    """Return the program, compiled forward in time; raises RuntimeError."""
+    if looped and matrix.why_not() is None:
+        fed = FeedbackProgram(found, replace(layout, fed=found.states.index(FED)), activations, biased)
+        fed.ready()
+        return fed
+    program = CppProgram(found, layout, activations)
+    program.ready()
+    return Alternating(program, biased) if looped else program

@@ -1,28 +1,10 @@
 // The loop backward in time. A segment's states are recomputed from its checkpoint by `Step::advance`; then
 // `Step::backward` takes one row after another: cotangents of y, traces and next states in, of x and states out,
-// those of parameters added up. GRADS parameters need one; GRAD_IS_VECTOR says which have one per neuron. TAPE values
-// of a step are written down in recomputing it, because they cost more to compute again.
+// those of parameters added up.
 #pragma once
-#include "loop.h"
+#include "gradients.h"
 
 namespace tt {
-
-constexpr int FRAME = (STATES + TAPE) * W;      // what is kept of a step of the segment
-
-alignas(64) static const T zeros[W] = {};
-alignas(64) static const IO no_cotangent[W] = {};
-
-INLINE void backward_step(const Arguments& a, const Grid& g, const Params& p, long t, long base, const int w, const T* state, T* gstate, T* sums) {
-  const IO* gy = a.pointer<const IO>(GY);
-  IO* gx = a.pointer<IO>(GX);
-  const T* gtrace[TRACES + 1];
-  for (int q = 0; q < TRACES; q++) {
-    const T* from = a.pointer<const T>(GTRACE_AT + q);
-    gtrace[q] = from ? from + t * a[GTRACE_STRIDE_AT + q] + base : zeros;
-  }
-  gy = gy ? gy + t * a[GY_STRIDE] + base : no_cotangent;
-  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, gtrace, gstate, sums, gx ? gx + t * g.size + base : gx);
-}
 
 INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, long base, const int w, T* scratch, T* sums) {
   const IO* x = a.pointer<const IO>(X) + base;
@@ -51,35 +33,6 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
   for (int q = 0; q < STATES; q++) {
     T* to = a.pointer<T>(GSTART_AT + q);
     if (to) LANES(w) to[base + i] = gstate[q * W + i];
-  }
-}
-
-// Gradients of the parameters as stored: sums over lanes and rows, led through the activations. `vectors` holds
-// [chunks, GRADS, columns], `scalars` [tasks, GRADS].
-static void reduce(const Arguments& a, const Grid& g, const T* vectors, const double* scalars, int n) {
-  for (int q = 0; q < GRADS; q++) {
-    T* to = a.pointer<T>(GPARAM_AT + q);
-    if (!GRAD_IS_VECTOR[q]) {
-      double total = 0;
-      for (long task = 0; task < g.tasks(); task++) total += scalars[task * GRADS + q];
-      *to = (T)total;
-      Step::through_activation(q, 1, a.pointer<const T>(STORED_AT + q), to);
-      continue;
-    }
-    const long inner = a[INNER];
-#pragma omp parallel for schedule(static) num_threads(n) if (n > 1 && g.columns * g.chunks > ALONE)
-    for (long first = 0; first < a[NEURONS]; first += W) {
-      const int w = a[NEURONS] - first < W ? (int)(a[NEURONS] - first) : W;
-      double total[W] = {};
-      for (long c = 0; c < g.chunks; c++)
-        for (long m = first * inner; m < g.columns; m += g.period)
-          for (long k = 0; k < inner; k++) {
-            const T* from = vectors + (c * GRADS + q) * g.columns + m + k;
-            LANES(w) total[i] += from[i * inner];
-          }
-      LANES(w) to[first + i] = (T)total[i];
-    }
-    Step::through_activation(q, (int)a[NEURONS], a.pointer<const T>(STORED_AT + q), to);
   }
 }
 
@@ -112,13 +65,7 @@ extern "C" void backward(const int64_t* arguments) {
         if (w == W) backward_tile(a, g, p, base, W, scratch, sums);
         else if (w > 0) backward_tile(a, g, p, base, w, scratch, sums);
       }
-      const long w = g.columns - block * W < W ? g.columns - block * W : W;
-      for (int q = 0; q < GRADS; q++) {
-        double total = 0;
-        if (GRAD_IS_VECTOR[q]) std::memcpy(vectors + (chunk * GRADS + q) * g.columns + block * W, sums + q * W, sizeof(T) * w);
-        else for (long i = 0; i < w; i++) total += sums[q * W + i];
-        scalars[task * GRADS + q] = total;
-      }
+      collect(g, block, chunk, sums, vectors, scalars);
     }
     std::free(scratch);
   }

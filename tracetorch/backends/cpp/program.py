@@ -22,6 +22,8 @@ SEGMENT = 10    # steps recomputed at a time: costs as little as keeping every s
 class CppProgram:
     """The compiled code of one captured step in one layout; a `backends.program.Program`."""
 
+    from_output = False
+
     def __init__(self, step: CapturedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...]):
         self.step, self.layout, self.activations = step, layout, activations
         self.name, self.dtype, self.record, self.draws = step.name, step.dtype, step.record, step.draws > 0
@@ -39,7 +41,7 @@ class CppProgram:
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:
         """Scan; see `Program`."""
-        loop = self.ready()
+        loop = self._forward or self.ready()
         size = shape.size
         outputs = [_like(x), *_several(len(self.states), x, shape.step, self.dtype)]
         if self.record:
@@ -52,7 +54,7 @@ class CppProgram:
         slots = loop.slots(shape, x, kept, rng)
         put(slots, loop.at["Y"], [*outputs, *inputs])
         if size:
-            loop(slots)
+            self._call(loop, slots, shape, values, kept)
         states = 1 + len(self.states)
         return Scanned(outputs[0], outputs[1:states], outputs[states:], kept)
 
@@ -84,8 +86,12 @@ class CppProgram:
             *[gparams[q] for q in grads], *[stored[q] for q in grads],
         ])
         if size:
-            loop(slots)
+            self._call(loop, slots, shape, params, kept)
         return gx, gstarts, gparams
+
+    def _call(self, loop: Loop, slots: array, shape: Shape, values: Sequence[Tensor], kept: Tensor | None) -> None:
+        """Run a loop over time."""
+        loop(slots)
 
     def kept_elements(self, shape: Shape) -> int:
         """Return the size of what forward keeps: the states before every segment but the first."""
@@ -93,7 +99,7 @@ class CppProgram:
 
     def outline(self) -> tuple[str, int]:
         """Return the C++ text, forward then backward, and how many steps lie between kept states."""
-        wanted = Wanted(True, (True,) * len(self.parameters))
+        wanted = Wanted(True, (True,) * len(self.layout.vectors))
         both = forward_source(self.step, self.layout), backward_source(self.step, self.layout, wanted)
         return "\n".join(text for text, _ in both), SEGMENT
 

@@ -20,6 +20,16 @@ _BOTH = (
 )
 
 
+_FEEDBACK = (
+    ("MATRIX", 1, "the matrix library"),
+    ("PACKED", 1, "the packed matrix; 0: the call packs it"),
+    ("FINITE", 1, "whether all of what is packed is finite"),
+    ("WEIGHT", 1, "the matrix [N, N]"),
+    ("BIAS", 1, ""),
+    ("DRIVE", 1, "what the steps receive, kept for backward"),
+)
+
+
 class Slots:
     """Where each argument lies. An argument is one number, or a group with one for each state, parameter, ...
 
@@ -48,10 +58,11 @@ class Slots:
         return slots
 
 
-def forward_slots(states: int, parameters: int, recordings: int) -> Slots:
+def forward_slots(states: int, parameters: int, recordings: int, feedback: bool = False) -> Slots:
     """Return the arguments of the loop forward in time."""
     return Slots([      # from Y on, the order in which program.py puts them
         *((name, 1, what) for name, what in _BOTH),
+        *(_FEEDBACK if feedback else ()),
         ("Y", 1, "output"),
         ("FINAL_AT", states, "final states"),
         ("TRACE_AT", recordings, "recordings"),
@@ -60,10 +71,11 @@ def forward_slots(states: int, parameters: int, recordings: int) -> Slots:
     ])
 
 
-def backward_slots(states: int, parameters: int, recordings: int, gradients: int) -> Slots:
+def backward_slots(states: int, parameters: int, recordings: int, gradients: int, feedback: bool = False) -> Slots:
     """Return the arguments of the loop backward in time, which gives the gradients of so many parameters."""
     return Slots([      # from GY on, the order in which program.py puts them
         *((name, 1, what) for name, what in _BOTH),
+        *(_FEEDBACK if feedback else ()),
         ("GY_STRIDE", 1, "elements from one step to the next, of the cotangent of the output"),
         ("GTRACE_STRIDE_AT", recordings, "and of the recordings"),
         ("GY", 1, "cotangent of the output"),

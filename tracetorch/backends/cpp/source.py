@@ -26,12 +26,14 @@ class Layout:
     """What the text depends on besides the step.
 
     io: dtype of x and y. vectors: for each parameter, whether it has one value per neuron. derivatives: for each
-    parameter, the derivative of its activation, where backward is to give the gradient of what is stored of it.
+    parameter, the derivative of its activation, where backward is to give the gradient of what is stored of it. fed:
+    which state holds the last output, where that is led back to the input through a matrix.
     """
 
     io: torch.dtype
     vectors: tuple[bool, ...]
     derivatives: tuple[Body | None, ...]
+    fed: int | None = None
 
     def order(self) -> list[int]:
         """The parameters as the kernel takes them: single values first."""
@@ -59,7 +61,7 @@ def forward_source(step: CapturedStep, layout: Layout) -> tuple[str, Slots]:
         "IO* y_row, T* const* trace"
     )
     function = _function("forward", arguments, step, layout, step.forward, stores)
-    slots = forward_slots(states, len(step.params), len(step.record))
+    slots = forward_slots(states, len(step.params), len(step.record), layout.fed is not None)
     return _file(step, layout, "forward", "", slots, [function]), slots
 
 
@@ -84,15 +86,17 @@ def backward_source(step: CapturedStep, layout: Layout, wanted: Wanted) -> tuple
     flags = ", ".join(str(layout.vectors[q]).lower() for q in grads) or "false"
     extra = f"constexpr int TAPE = {len(taped)}, GRADS = {len(grads)};\n"
     extra += f"constexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
-    slots = backward_slots(states, len(step.params), len(step.record), len(grads))
+    slots = backward_slots(states, len(step.params), len(step.record), len(grads), layout.fed is not None)
     return _file(step, layout, "backward", extra, slots, functions), slots
 
 
 def _file(step: CapturedStep, layout: Layout, loop: str, extra: str, slots: Slots, functions: list[str]) -> str:
     starts = ", ".join(CPP.literal(v) for v in step.starts) or "T(0)"
     body = "\n".join(functions)
+    header = loop if layout.fed is None else f"feedback_{loop}"
+    extra += f"constexpr int FED = {layout.fed};\n" if layout.fed is not None else ""
     return f"""\
-// {step.name}: one time step {loop}, generated from its stages. The loop around it is in {loop}.h.
+// {step.name}: one time step {loop}, generated from its stages. The loop around it is in {header}.h.
 #include "number.h"
 using T = {TYPES[step.dtype]};
 using IO = {TYPES[layout.io]};
@@ -108,7 +112,7 @@ struct Step {{
 }};
 }}  // namespace tt
 
-#include "{loop}.h"
+#include "{header}.h"
 """
 
 

@@ -9,8 +9,10 @@ import torch
 from ...fusion.activations import inside
 from ...fusion.capture import CannotCapture
 from ...fusion.code import Unsupported
+from ...looped import BIAS
 from ...pipeline import Step
-from ..program import Refused
+from ..alternating import Alternating
+from ..program import Program, Refused
 from . import launch
 from .chain import Chain
 from .derived import derived
@@ -29,13 +31,15 @@ def why_not_here(device: torch.device, io: torch.dtype) -> str | None:
 
 
 def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[str, int],
-            record: tuple[str, ...]) -> TritonProgram:
+            record: tuple[str, ...]) -> Program:
     """Return the chain of stages that runs a step, made once; see `backends.choose` for the arguments."""
+    elementwise = step.elementwise()
     try:
-        chain = chain_of(step, dtype, record)
+        chain = chain_of(elementwise, dtype, record)
     except (CannotCapture, Unsupported) as error:
         raise Refused(str(error)) from None
-    return TritonProgram(step.name, chain, dtype, record, inside(step, chain.parameters, dtype))
+    program = TritonProgram(step.name, chain, dtype, record, inside(elementwise, chain.parameters, dtype))
+    return program if elementwise is step else Alternating(program, BIAS in ranks)
 
 
 def chain_of(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> Chain:

@@ -16,6 +16,8 @@ from .chain import Chain
 class TritonProgram:
     """The kernels of one chain; a `backends.program.Program`."""
 
+    from_output = False
+
     def __init__(self, name: str, chain: Chain, dtype: torch.dtype, record: tuple[str, ...],
                  activations: tuple[Callable[[Tensor], Tensor] | None, ...]):
         self.name, self.chain, self.dtype, self.record, self.activations = name, chain, dtype, record, activations

@@ -1,0 +1,577 @@
+"""tt.Feedback against the same neurons in plain PyTorch: `neuron(x + path(fed))`, one step after another."""
+
+import copy
+import io
+import pickle
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+import tracetorch as tt
+from tests.support.compositions import assert_close
+from tests.support.strategies import KINDS, PROPERTY
+from tracetorch.backends import plan
+
+
+class Wide(tt.Stage):
+    """Adds a quarter of the drive before last, and draws noise."""
+
+    place = "drive"
+    before = tt.State()
+
+    def step(self, s):
+        for b in s.branches:
+            b.drive = b.drive + 0.25 * s.before
+        s.before = s.x
+
+
+SHAPES = [(13, (5, 20)), (23, (1, 70)), (12, (130,)), (25, (7, 300)), (1, (4, 16)), (11, (2, 3, 8))]
+
+
+def feedback(neuron, *, bias=True, dtype=torch.float64, seed=0):
+    torch.manual_seed(seed)
+    path = nn.Linear(neuron.num_neurons, neuron.num_neurons, bias=bias)
+    return tt.Feedback(neuron, path).to(dtype)
+
+
+def reference(layer, x, fed=None):
+    """Outputs of the same neurons by the definition, which knows nothing of Feedback; states in the neuron."""
+    neuron, weight, bias = layer.neuron, layer.path.weight, layer.path.bias
+    ys = []
+    with tt.backend("eager"):
+        for x_t in x:
+            fed = torch.zeros_like(x_t) if fed is None else fed
+            back = fed @ weight.T
+            fed = neuron(x_t + (back if bias is None else back + bias))
+            ys.append(fed)
+    return torch.stack(ys)
+
+
+def gradients(layer, y, *leaves):
+    """Gradients of a loss that no two outputs enter alike, of leaves and parameters."""
+    torch.manual_seed(1)
+    loss = (y * torch.randn(y.shape, dtype=y.dtype)).sum()
+    wanted = [*leaves, *layer.parameters()]
+    return [torch.zeros_like(t) if g is None else g
+            for t, g in zip(wanted, torch.autograd.grad(loss, wanted, allow_unused=True), strict=True)]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("cls", [tt.snn.LIB, tt.snn.DSRLITS, tt.snn.LI, tt.compose(Wide, tt.Adaptive, tt.Binary)],
+                         ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(("steps", "shape"), SHAPES, ids=str)
+def test_equals_the_definition(backend, cls, bias, steps, shape):
+    layer = feedback(cls(shape[-1]), bias=bias)
+    x = torch.randn(steps, *shape, dtype=torch.float64, requires_grad=True)
+    want = reference(layer, x)
+    wanted = [want, *gradients(layer, want, x), *layer.neuron.save_states().values()]
+    layer.zero_states()
+    y = tt.scan(layer, x, backend=backend)
+    assert_close([y, *gradients(layer, y, x), *layer.neuron.save_states().values()], wanted)
+    assert torch.equal(layer.fed, y[-1])
+
+
+def test_a_gradient_that_does_not_pass_the_path_would_be_seen():
+    """The comparison above can fail: gradients with the way back cut differ."""
+    layer = feedback(tt.snn.LIB(20))
+    x = torch.randn(13, 5, 20, dtype=torch.float64, requires_grad=True)
+    y = tt.scan(layer, x)
+    whole = gradients(layer, y, x)[0]
+    layer.zero_states()
+    fed, ys = torch.zeros(5, 20, dtype=torch.float64), []
+    for x_t in x:
+        ys.append(layer.neuron(x_t + layer.path(fed.detach())))
+        fed = ys[-1]
+    cut = gradients(layer, torch.stack(ys), x)[0]
+    assert ((whole - cut).abs().max() / whole.abs().max()).item() > 0.05
+
+
+@PROPERTY
+@given(st.sampled_from(KINDS), st.integers(1, 12), st.integers(1, 4), st.integers(1, 9), st.booleans(), st.booleans())
+def test_random_neurons_with_start_states(kind, steps, batch, neurons, bias, warm):
+    layer = feedback(kind.composition.build(neurons, seed=3, dtype=torch.float64), bias=bias)
+    x = torch.randn(steps, batch, neurons, dtype=torch.float64, requires_grad=True)
+    starts = {name: 0.3 * torch.randn(batch, neurons, dtype=torch.float64) for name in layer.neuron.pipeline.states}
+    fed = 0.3 * torch.randn(batch, neurons, dtype=torch.float64)
+    leaves = [t.requires_grad_() for t in (*starts.values(), fed)]
+
+    def begin():
+        torch.manual_seed(2)
+        layer.zero_states()
+        for name, state in starts.items() if warm else ():
+            setattr(layer.neuron, name, state)
+
+    begin()
+    want = reference(layer, x, fed if warm else None)
+    wanted = [want, *gradients(layer, want, x, *leaves)]
+    begin()
+    layer.fed = fed if warm else None
+    y = tt.scan(layer, x, backend="cpp")
+    assert_close([y, *gradients(layer, y, x, *leaves)], wanted)
+
+
+# -- one definition, bit for bit, in float32 -------------------------------------------------------
+
+
+def hard(neurons, **options):
+    return tt.snn.LIB(neurons, spike_fn=tt.functional.heavi_erfc(1.0), **options)
+
+
+@pytest.mark.parametrize("neurons", [hard, tt.snn.DSRLITS, tt.snn.LI], ids=["hard", "DSRLITS", "LI"])
+@pytest.mark.parametrize(("steps", "shape"), [*SHAPES, (30, (37, 256)), (5, (2, 1100))], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_scan_step_split_and_any_batch_give_the_same_bits(neurons, steps, shape, dtype):
+    layer = feedback(neurons(shape[-1]), dtype=dtype)
+    x = 2 * torch.randn(steps, *shape, dtype=dtype)
+    with torch.no_grad():
+        y = tt.scan(layer, x)
+        end = layer.save_states()
+        layer.zero_states()
+        assert torch.equal(torch.stack([layer(x_t) for x_t in x]), y)
+        for name, state in layer.save_states().items():
+            assert torch.equal(state, end[name])
+        layer.zero_states()
+        cut = steps // 3
+        parts = [tt.scan(layer, part) for part in (x[:cut], x[cut:]) if len(part)]
+        assert torch.equal(torch.cat(parts), y)
+        if len(shape) > 1:
+            layer.zero_states()
+            assert torch.equal(tt.scan(layer, x[:, :1].contiguous()), y[:, :1])
+
+
+def test_threads_do_not_show():
+    layer, x = feedback(hard(256), dtype=torch.float32), 2 * torch.randn(40, 64, 256)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 8):
+            torch.set_num_threads(threads)
+            layer.zero_states()
+            leaf = x.clone().requires_grad_()
+            y = tt.scan(layer, leaf)
+            found.append([y, *gradients(layer, y, leaf)])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.02, 0.2, 0.6])
+def test_skipped_zeros_do_not_show(rate):
+    """With a bias far below threshold few neurons fire, and zeros are skipped; real-valued outputs, never."""
+    layer = feedback(tt.compose(tt.Binary)(128, spike_fn=tt.functional.heavi_erfc(1.0), beta=0.5), dtype=torch.float32)
+    x = 6 * (torch.rand(30, 16, 128) < rate) + 0.01 * torch.randn(30, 16, 128)
+    with torch.no_grad():
+        y = tt.scan(layer, x)
+        layer.zero_states()
+        want = reference_in_order(layer, x[:, :2])
+    assert torch.equal(y[:, :2], want)
+    assert want.mean() < 0.2 if rate < 0.1 else want.mean() > 0.3     # one way, and the other
+
+
+def reference_in_order(layer, x):
+    """The definition's sum, written out in numpy: from the bias, k ascending, one fused multiply-add after another."""
+    weight, bias = layer.path.weight.double(), layer.path.bias
+    layer.neuron.zero_states()
+    fed, ys = torch.zeros_like(x[0]), []
+    for x_t in x:
+        drive = bias.expand_as(x_t).clone()
+        for k in range(fed.shape[-1]):      # a product of two floats is exact in double, and so is the sum's rounding
+            drive = (drive.double() + fed[..., k : k + 1].double() * weight[:, k]).float()
+        with tt.backend("eager"):
+            fed = layer.neuron(x_t + drive)
+        ys.append(fed)
+    return torch.stack(ys)
+
+
+def test_spikes_are_those_of_pytorch_away_from_ties():
+    layer, x = feedback(hard(256), dtype=torch.float32), 2 * torch.randn(50, 16, 256)
+    with torch.no_grad():
+        y = tt.scan(layer, x)
+        layer.zero_states()
+        want = reference(layer, x)
+    assert (y != want).float().mean() < 1e-4
+
+
+# -- weights that change ------------------------------------------------------------------------
+
+
+def changes():
+    def optimizer(layer):
+        torch.optim.SGD(layer.parameters(), 0.1).step()
+
+    def data(layer):
+        layer.path.weight.data[3, 5] += 1.0
+
+    def numpy(layer):
+        layer.path.weight.detach().numpy()[2, 1] += 1.0
+
+    def load(layer):
+        layer.load_state_dict({**layer.state_dict(), "path.weight": torch.randn(24, 24), "path.bias": torch.ones(24)})
+
+    def replaced(layer):
+        layer.path.weight = nn.Parameter(torch.randn(24, 24))
+
+    def path(layer):
+        layer.path = nn.Linear(24, 24, bias=False)
+
+    return [optimizer, data, numpy, load, replaced, path]
+
+
+@pytest.mark.parametrize("change", changes(), ids=lambda change: change.__name__)
+@pytest.mark.parametrize("how", ["scan", "step"])
+def test_packed_weights_are_never_stale(change, how):
+    def run(layer):
+        layer.zero_states()
+        y = tt.scan(layer, x) if how == "scan" else torch.stack([layer(x_t) for x_t in x])
+        return [y, *gradients(layer, y, x)]
+
+    layer, x = feedback(tt.snn.LIB(24), dtype=torch.float32), torch.randn(6, 3, 24, requires_grad=True)
+    before = run(layer)
+    for parameter, gradient in zip(layer.parameters(), before[2:], strict=True):
+        parameter.grad = gradient
+    change(layer)
+    fresh = tt.Feedback(copy.deepcopy(layer.neuron), copy.deepcopy(layer.path))
+    found, want = run(layer), run(fresh)
+    assert not torch.equal(found[0], before[0])
+    assert all(torch.equal(a, b) for a, b in zip(found, want, strict=True))
+
+
+def test_a_computed_weight_is_a_weight():
+    class Mask(nn.Module):
+        def forward(self, weight):
+            return weight * self.kept
+
+    layer, x = feedback(tt.snn.LIB(12)), torch.randn(7, 2, 12, dtype=torch.float64)
+    Mask.kept = torch.eye(12, dtype=torch.float64)
+    parametrize.register_parametrization(layer.path, "weight", Mask())
+    y = tt.scan(layer, x, backend="cpp")
+    layer.zero_states()
+    assert_close(y, reference(layer, x))
+    assert torch.equal(gradients(layer, y)[-1].triu(1), torch.zeros(12, 12, dtype=torch.float64))
+
+    layer = feedback(tt.snn.LIB(12))
+    prune.random_unstructured(layer.path, "weight", 0.5)
+    with torch.no_grad():
+        layer.path.weight_orig.mul_(2.0)
+    y = tt.scan(layer, x, backend="cpp")
+    layer.zero_states()
+    layer.path(x[0])
+    assert_close(y, reference(layer, x))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", ["weight", "x", "bias"])
+def test_what_is_not_finite_spreads_as_in_pytorch(bad, where):
+    layer, x = feedback(hard(24)), torch.randn(6, 3, 24, dtype=torch.float64)
+    with torch.no_grad():
+        (x[2] if where == "x" else getattr(layer.path, where))[1] = bad
+        y = tt.scan(layer, x)
+        mem = layer.neuron.mem
+        layer.zero_states()
+        want = reference(layer, x)
+    assert torch.equal(y.isnan(), want.isnan())
+    assert_close(y, want)
+    assert torch.equal(mem.isnan(), layer.neuron.mem.isnan())
+
+
+# -- a layer like any other -----------------------------------------------------------------------
+
+
+def test_its_states_are_its_own_and_the_neurons():
+    layer = feedback(tt.snn.SLIB(6))
+    x = torch.randn(9, 2, 6, dtype=torch.float64)
+    assert layer.save_states() == {}
+    tt.scan(layer, x[:5])
+    saved = layer.save_states()
+    assert list(saved) == ["fed", "neuron.syn", "neuron.mem"]
+    rest = tt.scan(layer, x[5:])
+    other = feedback(tt.snn.SLIB(6))
+    other.load_state_dict(layer.state_dict())
+    other.load_states(saved)
+    assert torch.equal(tt.scan(other, x[5:]), rest)
+    tt.detach_states(layer)
+    assert not layer.fed.requires_grad and not layer.neuron.mem.requires_grad
+    layer.zero_states()
+    assert layer.fed is None and layer.neuron.mem is None
+    assert {name.split(".")[0] for name in layer.state_dict()} == {"neuron", "path"}
+
+
+def test_step_is_a_pure_function():
+    layer = feedback(tt.snn.LIB(6))
+    x = torch.randn(4, 2, 6, dtype=torch.float64)
+    want = tt.scan(layer, x)
+    layer.zero_states()
+    states, ys = None, []
+    for x_t in x:
+        y, states = layer.step(x_t, states)
+        ys.append(y)
+    assert torch.equal(torch.stack(ys), want)
+    assert layer.fed is None and layer.neuron.mem is None and set(states) == {"fed", "mem"}
+    with pytest.raises(ValueError, match="no state is called 'membrane'; there are fed, mem, rng"):
+        layer.step(x[0], {"membrane": x[0]})
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_record_lengths_and_time_dim(backend, fold):
+    net = nn.Sequential(nn.Linear(3, 6), feedback(tt.snn.LIB(6)), nn.Linear(6, 2)).double()
+    x = torch.randn(2, 9, 3, dtype=torch.float64)
+    y, recorded = tt.scan(net, x, time_dim=1, record=("mem", "fed"), lengths=[9, 4], backend=backend, fold=fold)
+    states = net[1].save_states()
+    assert list(recorded) == ["1.fed", "1.mem"]
+    net[1].zero_states()
+    inside = net[0](x.movedim(1, 0))
+    hidden = reference(net[1], inside[:, :1])
+    want = net[2](hidden)
+    assert_close(y[0], want[:, 0])
+    assert_close(recorded["1.fed"][0], hidden[:, 0])
+    assert_close(states["fed"][0], hidden[-1, 0])
+    net[1].zero_states()
+    short = reference(net[1], inside[:4, 1:])
+    assert_close(y[1, :4], net[2](short)[:, 0])
+    assert torch.equal(y[1, 4:], torch.zeros_like(y[1, 4:]))
+    assert_close(states["fed"][1], short[-1, 0])
+    assert_close(states["neuron.mem"][1], net[1].neuron.mem[0])
+
+
+def test_padding_has_no_gradient():
+    layer = feedback(tt.snn.LIB(6))
+    x = torch.randn(9, 2, 6, dtype=torch.float64)
+    x[4:, 1] = float("nan")
+    x.requires_grad_()
+    y = tt.scan(layer, x, lengths=[9, 4])
+    got = gradients(layer, y, x)
+    layer.zero_states()
+    whole = reference(layer, x[:, :1])
+    short = reference_alone(layer, x[:4, 1:])
+    want = torch.zeros_like(y)
+    want = torch.cat([whole, torch.cat([short, torch.zeros(5, 1, 6, dtype=torch.float64)])], 1)
+    assert_close(got, gradients(layer, want, x))
+
+
+def reference_alone(layer, x):
+    layer.zero_states()
+    return reference(layer, x)
+
+
+def test_a_failed_scan_changes_no_state():
+    class Fails(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("no")
+
+    net = nn.Sequential(feedback(tt.snn.LIB(6)), Fails())
+    x = torch.randn(9, 2, 6, dtype=torch.float64)
+    tt.scan(net[0], x)
+    before = net[0].save_states()
+    with pytest.raises(RuntimeError, match=r"^no$"):
+        tt.scan(net, x, check=False)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), net[0].save_states().values(), strict=True))
+    with pytest.raises(ValueError, match="expected num_neurons=6"):
+        net[0](torch.randn(2, 5, dtype=torch.float64))
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), net[0].save_states().values(), strict=True))
+
+
+def test_copies_and_pickles():
+    layer = feedback(tt.snn.LIB(6))
+    x = torch.randn(9, 2, 6, dtype=torch.float64)
+    tt.scan(layer, x[:5])
+    twins = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    buffer = io.BytesIO()
+    torch.save(layer, buffer)
+    buffer.seek(0)
+    twins.append(torch.load(buffer, weights_only=False))
+    want = tt.scan(layer, x[5:])
+    for twin in twins:
+        assert torch.equal(tt.scan(twin, x[5:]), want)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(backend, dtype):
+    """What is fed back is the output before it is rounded to the dtype of x, in stepping and scanning alike."""
+    layer = feedback(tt.snn.LIB(20), dtype=torch.float32)
+    half = copy.deepcopy(layer).to(dtype)
+    x = torch.randn(9, 3, 20).to(dtype)
+    exact = copy.deepcopy(half).float()
+    want = tt.scan(exact, x.float(), backend=backend).to(dtype)
+    assert torch.equal(tt.scan(half, x, backend=backend), want)
+    assert half.fed.dtype == torch.float32
+    half.zero_states()
+    with tt.backend(backend):
+        assert torch.equal(torch.stack([half(x_t) for x_t in x]), want)
+
+
+def test_autocast_changes_the_output_alone(backend):
+    layer = feedback(tt.snn.LIB(20), dtype=torch.float32)
+    x = torch.randn(9, 3, 20)
+    want = tt.scan(layer, x, backend=backend)
+    layer.zero_states()
+    with torch.autocast("cpu", torch.bfloat16):
+        got = tt.scan(layer, x, backend=backend)
+        half = tt.scan(copy.deepcopy(layer).float(), x.bfloat16(), backend=backend)
+    assert torch.equal(got, want)
+    assert half.dtype == torch.bfloat16
+
+
+def test_ttcompile_reaches_the_neuron():
+    layer = feedback(tt.snn.LIB(6))
+    x = torch.randn(9, 2, 6, dtype=torch.float64)
+    want = tt.scan(layer, x)
+    for module in (layer, nn.Sequential(layer)):
+        tt.TTcompile(module)
+        layer.zero_states()
+        assert "beta" in dict(layer.neuron.named_buffers())
+        assert_close(tt.scan(layer, x), want)
+        tt.TTdecompile(module)
+        assert "raw_beta" in dict(layer.neuron.named_parameters())
+
+
+# -- other paths ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unwarned():
+    """What has been warned of once is forgotten."""
+    before = set(plan._warned)
+    plan._warned.clear()
+    yield
+    plan._warned.update(before)
+
+
+class Around(nn.Module):
+    """Counts how often it is called."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x
+
+
+def test_another_path_is_stepped_alone_with_one_warning(unwarned):
+    net = nn.Sequential(Around(), tt.Feedback(tt.snn.LIB(4, dim=-3), nn.Conv2d(4, 4, 3, padding=1)), Around()).double()
+    x = torch.randn(7, 2, 4, 5, 5, dtype=torch.float64)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        y = tt.scan(net, x, check=False)
+        tt.zero_states(net)
+        assert torch.equal(tt.scan(net, x, check=False), y)
+    (warning,) = said
+    assert "Feedback is scanned step by step in Python: its path is Conv2d, and only nn.Linear" in str(warning.message)
+    assert net[0].calls == net[2].calls == 2
+    fed, ys = torch.zeros_like(x[0]), []
+    neuron = net[1].neuron
+    neuron.zero_states()
+    for x_t in x:
+        fed = neuron(x_t + net[1].path(fed))
+        ys.append(fed)
+    assert_close(y, torch.stack(ys))
+
+
+@pytest.mark.filterwarnings("ignore:Feedback is scanned step by step")
+def test_a_path_with_states_of_its_own(backend):
+    path = nn.Sequential(nn.Linear(6, 6), tt.snn.LI(6))
+    layer = tt.Feedback(tt.snn.LIB(6), path).double()
+    x = torch.randn(9, 2, 6, dtype=torch.float64)
+    y = tt.scan(layer, x, lengths=[9, 4], backend=backend)
+    saved = layer.save_states()
+    assert list(saved) == ["fed", "neuron.mem", "path.1.mem"]
+    layer.zero_states()
+    assert_close(torch.stack([layer(x_t) for x_t in x])[:, 0], y[:, 0])
+    layer.zero_states()
+    for x_t in x[:4]:
+        layer(x_t)
+    assert_close(saved["path.1.mem"][1], path[1].mem[1])
+    with pytest.raises(RuntimeError, match="the path holds layers with states, which a pure step can't carry"):
+        layer.step(x[0])
+
+
+def test_hooks_on_the_path_are_called(unwarned):
+    layer, seen = feedback(tt.snn.LIB(6)), []
+    layer.path.register_forward_hook(lambda module, args, y: seen.append(y))
+    x = torch.randn(9, 2, 6, dtype=torch.float64)
+    with pytest.warns(UserWarning, match="its Linear has forward hooks, which are called at every step"):
+        y = tt.scan(layer, x)
+    assert len(seen) == 9
+    layer.zero_states()
+    assert_close(y, reference(layer, x))
+
+
+def test_a_hand_written_neuron(unwarned):
+    class Mine(tt.snn.Layer):
+        def __init__(self):
+            super().__init__(6)
+            self._initialize_state("mem")
+
+        def forward(self, x):
+            self._ensure_states(x)
+            self.mem = 0.5 * self.mem + x
+            return self.mem
+
+    layer = tt.Feedback(Mine(), nn.Linear(6, 6))
+    x = torch.randn(9, 2, 6)
+    with pytest.warns(UserWarning, match="its neuron, Mine, has a forward of its own"):
+        y, recorded = tt.scan(layer, x, record="mem")
+    assert_close(recorded["mem"], y)
+    mem, ys = torch.zeros(2, 6), []
+    for x_t in x:
+        mem = 0.5 * mem + x_t + layer.path(mem)
+        ys.append(mem)
+    assert_close(y, torch.stack(ys))
+    with pytest.raises(TypeError, match="Mine has no step; call the layer itself"):
+        layer.step(x[0])
+
+
+# -- what it refuses --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "error", "words"), [
+    (lambda: tt.Feedback(nn.ReLU(), nn.Linear(3, 3)), TypeError, "neuron must be a tracetorch layer, got ReLU"),
+    (lambda: tt.Feedback(tt.snn.LIB, nn.Linear(3, 3)), TypeError, "neuron must be a tracetorch layer, got NeuronType"),
+    (lambda: tt.Feedback(tt.snn.LIB(3), torch.eye(3)), TypeError, "path must be a module, got Tensor"),
+    (lambda: tt.Feedback(tt.snn.LIB(3), nn.Linear(3, 4)), ValueError,
+     r"path is nn.Linear\(3, 4\), but LIB has 3 neurons; write nn.Linear\(3, 3\)"),
+    (lambda: tt.Feedback(tt.Feedback(tt.snn.LIB(3), nn.Linear(3, 3)), nn.Linear(3, 3)), TypeError,
+     "Feedback has a state 'fed' of its own; join both paths in one"),
+])
+def test_refuses_to_be_made(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_refuses_neurons_that_do_not_lie_last():
+    layer = tt.Feedback(tt.snn.LIB(4, dim=1), nn.Linear(4, 4))
+    tt.scan(layer, torch.randn(3, 2, 4))
+    layer.zero_states()
+    with pytest.raises(ValueError, match=r"nn.Linear acts along the last dimension, but the neurons lie along dim=1"):
+        tt.scan(layer, torch.randn(3, 2, 4, 4))
+
+
+def test_refuses_a_path_of_another_shape():
+    layer = tt.Feedback(tt.snn.LIB(4), nn.Sequential(nn.Linear(4, 5)))
+    with pytest.raises(ValueError, match=r"the path gives \[2, 5\] for an output \[2, 4\]"):
+        layer(torch.randn(2, 4))
+    layer = tt.Feedback(tt.snn.LIB(4), nn.Linear(4, 4))
+    layer.path.weight = nn.Parameter(torch.randn(4, 5))
+    with pytest.raises(ValueError, match=r"the weight of the path has shape \[4, 5\]; it must have \[4, 4\]"):
+        layer(torch.randn(2, 4))
+    assert layer.fed is None and layer.neuron.mem is None
+
+
+def test_second_derivatives_are_refused():
+    layer = feedback(tt.snn.LIB(6))
+    x = torch.randn(4, 2, 6, dtype=torch.float64, requires_grad=True)
+    (g,) = torch.autograd.grad(tt.scan(layer, x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="a fused scan can be differentiated once"):
+        g.sum().backward()
+
+
+def test_explain_says_how_it_runs():
+    net = nn.Sequential(feedback(tt.snn.LIB(6)), tt.Feedback(tt.snn.LIB(6), nn.Sequential(nn.Linear(6, 6))))
+    native, stepped = tt.explain(net).layers
+    assert (native.path, native.name, native.backend) == ("0", "Feedback", "cpp")
+    assert '#include "feedback_forward.h"' in native.source and native.operators[1] > 0
+    assert stepped.backend == "eager" and "its path is Sequential" in stepped.why_not["cpp"]

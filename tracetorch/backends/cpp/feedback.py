@@ -1,0 +1,105 @@
+"""A compiled step whose output is led back to its input through a matrix, with the product inside the loop."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from ...fusion.capture import CapturedStep
+from ...looped import BIAS, FED, WEIGHT
+from ..program import Gradients, Shape
+from . import matrix
+from .matrix.linear import LIMIT, Workspace
+from .program import CppProgram, Loop
+from .source import Layout
+
+_workspaces: WeakIdKeyDictionary = WeakIdKeyDictionary()
+"""Packed matrices between calls, by the parameter that holds the matrix."""
+
+
+class FeedbackProgram(CppProgram):
+    """The compiled code of one captured step, led back. Besides states it keeps every drive, which follow them.
+
+    A drive is one chain of fused multiply-adds, from bias or +0 over k ascending, and x is added last; whatever the
+    batch, the number of threads, and however time is cut.
+    """
+
+    from_output = True
+
+    def __init__(self, step: CapturedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...],
+                 biased: bool):
+        super().__init__(step, layout, activations)
+        path = (WEIGHT, BIAS)[: 1 + biased]
+        self.parameters = (*step.params, *path)
+        self.activations = (*activations, *[None] * len(path))
+        self._fed, self._own = step.states.index(FED), len(step.params)
+
+    def kept_elements(self, shape: Shape) -> int:
+        """Return the size of what forward keeps: the states before every segment but the first, and every drive."""
+        return super().kept_elements(shape) + shape.T * shape.size
+
+    def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
+                 given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
+                 gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
+                 ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
+        """Return the gradients that are wanted; x is the output. See `Program`."""
+        assert kept is not None
+        drive = kept[super().kept_elements(shape) :].view(x.shape)
+        own = Gradients(True, wanted.starts, wanted.params[: self._own])
+        gdrive, gstarts, gparams = super().backward(
+            shape, own, drive, starts, given, values, rng, kept, gy, gfinals, grecordings)
+        assert gdrive is not None
+        gpath: list[Tensor | None] = [None] * len(given[self._own :])
+        if wanted.params[self._own]:
+            gpath[0] = _weight_gradient(gdrive, x, starts[self._fed], shape)
+        if any(wanted.params[self._own + 1 :]):
+            gpath[1] = gdrive.view(-1, shape.N).sum(0)
+        return gdrive if wanted.x else None, gstarts, [*gparams, *gpath]
+
+    def _call(self, loop: Loop, slots: array, shape: Shape, values: Sequence[Tensor], kept: Tensor | None) -> None:
+        """Run a loop with the matrix packed."""
+        at, forward = loop.at, loop is self._forward
+        weight, *bias = values[self._own :]
+        slots[at["MATRIX"]], slots[at["WEIGHT"]] = matrix.table(self.dtype), weight.data_ptr()
+        slots[at["BIAS"]] = bias[0].data_ptr() if bias else 0
+        if forward and kept is not None:
+            slots[at["DRIVE"]] = kept.data_ptr() + super().kept_elements(shape) * kept.element_size()
+        if self.dtype is not torch.float32:     # the call packs it
+            return loop(slots)
+        own = _workspace_of(weight).taken()
+        try:
+            packed = (own.forward if forward else own.backward).update(weight, torch.get_num_threads())
+            slots[at["PACKED"]], slots[at["FINITE"]] = packed.address, packed.finite
+            loop(slots)
+        finally:
+            own.lock.release()
+
+
+def _workspace_of(weight: Tensor) -> Workspace:
+    """Return what is packed of a parameter; of any other tensor, which was computed for this call, nothing is kept."""
+    if not isinstance(weight, nn.Parameter):
+        return Workspace()
+    found = _workspaces.get(weight)
+    if found is None:
+        found = _workspaces[weight] = Workspace()
+    return found
+
+
+def _weight_gradient(gdrive: Tensor, y: Tensor, start: Tensor | None, shape: Shape) -> Tensor:
+    """Return the sum over time of gdrive[t]^T fed[t] [N, N], fed[0] being the start, and fed[t] then y[t - 1]."""
+    size, N, threads = shape.outer, shape.N, torch.get_num_threads()
+    g, fed = gdrive.view(-1, N), y.reshape(-1, N)
+    total = _outer(g[size:], fed[: len(fed) - size], threads)
+    return total if start is None else total + _outer(g[:size], start.reshape(-1, N), threads)
+
+
+def _outer(g: Tensor, x: Tensor, threads: int) -> Tensor:
+    """Return g^T x, in float32 from lists of what is not zero in x where that is little."""
+    if g.dtype is not torch.float32 or not len(g):
+        return g.T @ x
+    sparse = matrix.density(x) <= LIMIT and matrix.finite(g, threads)
+    return matrix.weight_gradient(matrix.Lists.of(x, threads) if sparse else x, g, threads)
