@@ -161,6 +161,14 @@ def test_shape_is_given_where_no_layer_says_it():
     torch.testing.assert_close(tt.scan(tt.from_nir(made, DT), x), tt.scan(conv, x), rtol=1e-4, atol=1e-5)
 
 
+def test_threshold_that_is_reached_in_float32():
+    cls = tt.compose(tt.Integrator, tt.Binary(biased=False), tt.Reset("zero"))
+    layer = cls(1, threshold=2.0, spike_fn=tt.functional.Arctan(2.0, learn_alpha=False))
+    made = tt.to_nir(nn.Sequential(layer), 0.5)
+    assert made.nodes["0"].v_threshold.dtype == np.float32
+    assert tt.scan(tt.from_nir(made, 0.5), torch.ones(6, 1, 1)).flatten().tolist() == [0, 1, 0, 1, 0, 1]
+
+
 @pytest.mark.parametrize(("groups", "kernel"), [(2, (3, 3)), (1, (3, 1))], ids=["groups", "oblong"])
 def test_shapes_that_nir_counts_wrongly(groups, kernel, tmp_path):
     """nir 1.0.8 takes the first size of a kernel for all of them, and leaves out groups in the number of channels."""

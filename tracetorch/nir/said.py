@@ -48,13 +48,18 @@ NEAR = torch.tensor([10.0**e for e in range(-6, 3)])
 
 @dataclass
 class Said:
-    """A node by type and parameters (float64, [] or [N]), those of an LI before it, the verdict and notes."""
+    """A node by type and parameters ([] or [N]), those of an LI before it, the verdict and notes."""
 
     kind: str
     values: dict[str, Tensor]
     before: dict[str, Tensor] = field(default_factory=dict)
     verdict: str = EXACT
     notes: list[str] = field(default_factory=list)
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Store all parameters in `dtype`."""
+        self.values = {name: value.to(dtype) for name, value in self.values.items()}
+        self.before = {name: value.to(dtype) for name, value in self.before.items()}
 
     def rescaled(self, note: str) -> None:
         """Say by what factor the node's input differs from the layer's."""
@@ -77,6 +82,7 @@ def said(layer: Neuron, clock: Clock) -> Said:
     if layer.pipeline.fires:
         found.kind += "F"
         _fire(found, layer, stages, values)
+    found.cast(next((torch.promote_types(t.dtype, torch.float32) for t in layer.stored().values()), torch.float64))
     return found
 
 
@@ -121,8 +127,7 @@ def _fire(found: Said, layer: Neuron, stages: dict[type, Any], values: dict[str,
                       "tt.Reset('zero') or tt.Reset(to=...)")
     reaches = _reaches(layer)
     if reaches:
-        held = {name: getattr(layer, name) for name in ("threshold", "bias") if name in values}
-        values |= {name: value.detach().cpu().double() for name, value in held.items()}
+        values |= {name: getattr(layer, name).detach().cpu() for name in ("threshold", "bias") if name in values}
     threshold = values["threshold"] - values["bias"] if "bias" in values else values["threshold"]
     if reaches:
         threshold = torch.nextafter(threshold, torch.full_like(threshold, -torch.inf))
