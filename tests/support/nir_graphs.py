@@ -66,6 +66,13 @@ class Made:
         windows = dict(kernel_size=np.array([2, 2]), stride=np.array([1, 2]), padding=np.array([1, 1]))
         return self.add(getattr(nir, kind)(**windows), sources, (shape[0], shape[1] + 1, shape[2] // 2 + 1))
 
+    def feedback(self, neuron):
+        """Lead the output of a neuron back to itself, through a matrix."""
+        weight = self.draw.normal(size=self.shapes[neuron] * 2)
+        path = self.add(self.nir.Affine(weight, weight[0]) if weight[0, 0] > 0 else self.nir.Linear(weight), [neuron],
+                        self.shapes[neuron])
+        self.edges.append((path, neuron))
+
     def graph(self, last):
         """Return the graph whose output is the sum of some nodes."""
         self.nodes["output"] = self.nir.Output({"output": np.array(self.shapes[last[0]])})
@@ -79,7 +86,7 @@ STARTS = {(3,): ("Linear", "Affine", "Scale", "Threshold"), (2, 6): ("Conv1d", "
 
 @st.composite
 def graphs(draw, nir):
-    """A chain of up to six nodes, with a branch around some of them."""
+    """A chain of up to six nodes, with a branch around some of them; some neurons hear themselves."""
     made = Made(nir, draw(st.integers(0, 2**32)))
     shape = draw(st.sampled_from(list(STARTS)))
     sources = [made.add(nir.Input({"input": np.array(shape)}), [], shape)]
@@ -88,6 +95,8 @@ def graphs(draw, nir):
         fitting = next(kinds for start, kinds in STARTS.items() if len(start) == dims)
         kind = draw(st.sampled_from([*NEURONS, *fitting]))
         name = made.layer(kind, sources, plain=draw(st.booleans()))
+        if kind in NEURONS and dims == 1 and draw(st.booleans()):
+            made.feedback(name)
         same = [s for s in sources if made.shapes[s] == made.shapes[name]]
         sources = [name, *same] if len(same) == len(sources) and draw(st.booleans()) else [name]
     return made.graph(sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,13 @@ class Imported(nn.Module):
         report: what became of each node.
         input_shape: shape of one step's input, without the batch.
         method: how the equations were discretised.
+        paths: the node on the way back to each neuron that hears itself.
     """
 
     report: Report | None = None
     input_shape: tuple[int, ...] | None = None
     method: str | None = None
+    paths: Mapping[str, str] = MappingProxyType({})
 
 
 class Chain(Imported, nn.Sequential):

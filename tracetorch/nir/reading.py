@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..layers.feedback import Feedback
+from ..layers.layer import Layer
 from .modules import INPUT, OUTPUT, Chain, Graph, Imported
 from .neurons import NEURONS, Clock, Shape, neuron
 from .nodes import STATELESS, after, expected, shape_of
@@ -31,7 +33,8 @@ def from_nir(graph: Any, dt: float, method: str = "euler", *, dtype: torch.dtype
         exact    v[t] solves dv/dt = f(v, x[t]) from v[t-1] over dt, with x[t] held
 
     A neuron fires where `v > v_threshold` at the end of a step, and then starts from `v_reset`. A node reads what its
-    sources give in the same step; what several edges bring is summed. States start at 0. Spikes are
+    sources give in the same step; what several edges bring is summed. A neuron that reads itself through one Linear or
+    Affine is a `tt.Feedback`: what it reads is a step old. States start at 0. Spikes are
     differentiated as `tt.functional.heavi_erfc(1.0)`, about which NIR says nothing.
 
     Args:
@@ -103,11 +106,14 @@ class _Reading:
         modules: dict[str, nn.Module] = {}
         for name, node in wiring.nodes.items():
             modules[name], shapes[name] = self.node(path + name, node, self.common(name, wiring, shapes))
+            if name in wiring.paths:
+                modules[name] = self.feedback(modules[name], path, *wiring.paths[name], shapes[name])
         made: Imported = Chain() if wiring.is_chain else Graph(modules, wiring.sources)
         if isinstance(made, Chain):
             for name, module in modules.items():
                 made.add_module(name, module)
         made.report, made.method = self.report, self.clock.method
+        made.paths = {name: way for name, (way, _) in wiring.paths.items()}
         made.input_shape = shape or _first_shape(wiring)
         return made, self.common(OUTPUT, wiring, shapes)
 
@@ -131,6 +137,13 @@ class _Reading:
             return nn.Identity(), shape_of(node.output_type, "output")
         self.report.rows.append(Row(name, kind, type(module).__name__, verdict, note))
         return module, shape
+
+    def feedback(self, neuron: nn.Module, path: str, name: str, node: Any, shape: Shape | None) -> nn.Module:
+        """Return a neuron that hears itself through a matrix."""
+        way, _ = self.node(path + name, node, shape)
+        if not (isinstance(neuron, Layer) and isinstance(way, nn.Linear)):      # refused already
+            return neuron
+        return Feedback(neuron, way)
 
     def made(self, kind: str, node: Any, shape: Shape | None) -> tuple[nn.Module, Shape | None, str, str]:
         if kind in NEURONS:

@@ -38,7 +38,7 @@ CANT: dict[type[Stage], str] = {
     Adaptive: "NIR's threshold stays where it is",
     RelativeRefractory: "NIR's threshold stays where it is",
     Refractory: "NIR's neurons have no refractory period",
-    Recurrent: "NIR has no trace of a neuron's own output; a feedback through weights is a cycle of the graph",
+    Recurrent: "NIR has no trace of a neuron's own output; tt.Feedback, through weights, is a cycle of the graph",
 }
 INPUTS = (Synaptic, Current, InputGain, Resistance, Synapse)
 SAID = (EMA, Leaky, Integrator, Binary, SignedBinary, Reset, *INPUTS)

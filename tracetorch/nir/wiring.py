@@ -8,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from .modules import INPUT, OUTPUT, Chain, Graph
+from .neurons import NEURONS
 
 Edge = tuple[str, str]
 TAKEN = {INPUT, OUTPUT, *dir(Chain), *dir(Graph), *vars(Chain()), "sources"}
@@ -20,12 +21,14 @@ class Wiring:
 
     Attributes:
         nodes: each after those that it reads.
-        sources: what each node and "output" read: nodes, or "input".
-        shapes: what the Input node says of a step's shape, through `start`.
+        sources: what each node and "output" read within a step: nodes, or "input".
+        paths: for each neuron that hears itself, one step later, the node on the way: its name and itself.
+        start: the Input node.
     """
 
     nodes: dict[str, Any]
     sources: dict[str, tuple[str, ...]]
+    paths: dict[str, tuple[str, Any]]
     start: Any
 
     @property
@@ -52,7 +55,8 @@ def wire(graph: Any) -> Wiring:
         sources[called[target]] += (called[source],)
     nodes = {names[name]: node for name, node in graph.nodes.items() if name in names}
     _connected(nodes, sources)
-    return Wiring({name: nodes[name] for name in _order(nodes, sources)}, sources, graph.nodes[ends["Input"][0]])
+    paths = _feedback(nodes, sources)
+    return Wiring({name: nodes[name] for name in _order(nodes, sources)}, sources, paths, graph.nodes[ends["Input"][0]])
 
 
 def _checked(graph: Any) -> list[Edge]:
@@ -92,6 +96,25 @@ def _connected(nodes: dict[str, Any], sources: dict[str, tuple[str, ...]]) -> No
         raise ValueError("tt.from_nir: no edge leads to the Output")
 
 
+def _feedback(nodes: dict[str, Any], sources: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, Any]]:
+    """Take cycles of a neuron and one matrix out of nodes and sources, and return them."""
+    found: dict[str, tuple[str, Any]] = {}
+    for path in [name for name, node in nodes.items() if type(node).__name__ in ("Linear", "Affine")]:
+        readers = [name for name, those in sources.items() if path in those]
+        if len(readers) != 1 or sources[path] != (readers[0],) or type(nodes[readers[0]]).__name__ not in NEURONS:
+            continue
+        (name,) = readers
+        if name in found:
+            raise ValueError(f"tt.from_nir: node {name!r} ({type(nodes[name]).__name__}): two cycles lead back to it, "
+                             f"through {found[name][0]!r} and {path!r}; join their weights in one node")
+        found[name] = path, nodes.pop(path)
+        sources[name] = tuple(source for source in sources[name] if source != path)
+        del sources[path]
+        if not sources[name]:
+            raise ValueError(f"tt.from_nir: node {name!r} ({type(nodes[name]).__name__}): it reads nothing but itself")
+    return found
+
+
 def _order(nodes: dict[str, Any], sources: dict[str, tuple[str, ...]]) -> list[str]:
     sorter = TopologicalSorter({name: _within(sources[name], nodes) for name in nodes})
     try:
@@ -100,7 +123,7 @@ def _order(nodes: dict[str, Any], sources: dict[str, tuple[str, ...]]) -> list[s
         circle = list(reversed(error.args[1]))
         what = " -> ".join(f"{name} ({type(nodes[name]).__name__})" for name in circle)
         raise ValueError(f"tt.from_nir: node {circle[0]!r} ({type(nodes[circle[0]]).__name__}): it lies on the cycle "
-                         f"{what}, which can't be run step by step") from None
+                         f"{what}; allowed is one neuron that reads itself through one Linear or Affine") from None
 
 
 def _within(names: tuple[str, ...], nodes: Collection[str]) -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..layers.feedback import Feedback
 from ..layers.linear import Linear
 from ..layers.neuron import Neuron
-from .modules import INPUT, OUTPUT, EachPlace, Graph, Scale, SumPool2d, Threshold
+from .modules import INPUT, OUTPUT, EachPlace, Graph, Imported, Scale, SumPool2d, Threshold
 from .neurons import Clock, Shape
 from .nodes import after, shape_of, sizes
 from .reading import check_time, package
@@ -71,6 +72,7 @@ class _Writing:
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
         self.shape: Shape | None = None
+        self.ways: dict[str, str] = {}
         self.counted = True
 
     def whole(self, model: nn.Module, shape: Shape | None) -> None:
@@ -104,6 +106,7 @@ class _Writing:
     def module(self, module: nn.Module, path: str, sources: Sources, shape: Shape | None) -> End:
         """Write a module that reads `sources`; return what gives its output, and its shape."""
         if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+            self.called(module, path)
             for name, child in module.named_children():
                 sources, shape = self.module(child, _join(path, name), sources, shape)
             return sources, shape
@@ -118,7 +121,13 @@ class _Writing:
             self.report.rows.append(Row(path, type(module).__name__, "-", REFUSED, str(why)))
             return sources, None
 
+    def called(self, module: nn.Module, path: str) -> None:
+        """Note what the nodes on the way back to neurons are called."""
+        ways = module.paths if isinstance(module, Imported) else {}
+        self.ways |= {_join(path, name): _join(path, way) for name, way in ways.items()}
+
     def branches(self, graph: Graph, path: str, sources: Sources, shape: Shape | None) -> End:
+        self.called(graph, path)
         given: dict[str, End] = {INPUT: (sources, shape)}
         for name, child in [*graph.named_children(), (OUTPUT, None)]:
             read = [given[source] for source in graph.sources[name]]
@@ -132,6 +141,8 @@ class _Writing:
         name, kind = path.replace(".", "_"), type(module).__name__
         if isinstance(module, (Neuron, EachPlace)):
             return self.neuron(module, path, name, sources, shape)
+        if type(module) is Feedback:
+            return self.feedback(module, path, name, sources, shape)
         if isinstance(module, IDLE):
             raise Refused("NIR drops nothing out: call model.eval() before")
         if type(module) not in STATELESS:
@@ -162,12 +173,26 @@ class _Writing:
         self.report.rows.append(Row(path, type(layer).__name__, becomes, found.verdict, "; ".join(found.notes)))
         return sources, shape
 
+    def feedback(self, module: Feedback, path: str, name: str, sources: Sources, shape: Shape | None) -> End:
+        """Write a neuron that reads itself through a matrix, as a cycle."""
+        if type(module.path) not in (nn.Linear, Linear):
+            raise Refused(f"its path is {type(module.path).__name__}; here a cycle of NIR goes through one nn.Linear")
+        if not isinstance(module.neuron, Neuron):
+            raise Refused(f"its neuron, {type(module.neuron).__name__}, has a forward of its own")
+        way = self.ways.get(path, f"{path}.path").replace(".", "_")
+        given, shape = self.neuron(module.neuron, path, name, [*sources, way], shape)
+        node = STATELESS[type(module.path)][0](self.nir, module.path, shape)
+        self.join(given, way, node)
+        self.report.rows.append(Row(f"{path}.path", type(module.path).__name__, type(node).__name__, EXACT,
+                                    "a step later"))
+        return given, shape
+
     def began(self, shape: Shape | None, sources: Sources) -> Shape:
         """Return the shape of the model's input, which its first layer says."""
         if shape is None:
             raise Refused("the shape of its input is not known: pass input_shape=, the shape of one step without the "
                           "batch")
-        self.shape = shape if sources == [INPUT] else self.shape
+        self.shape = shape if INPUT in sources else self.shape
         return shape
 
 
