@@ -6,7 +6,7 @@ BIN     := $(VENV)/bin
 ARGS    ?=
 WORKERS ?= 2
 
-.PHONY: demo test test-triton test-gpu lint format bench docs notebooks test-versions clean
+.PHONY: demo test test-triton test-gpu test-peers lint format bench docs notebooks test-versions clean
 .SECONDARY:
 
 demo: $(VENV)/.installed-demo
@@ -26,6 +26,10 @@ test-gpu:
 	@if $(PYTHON) -c 'import einops, hypothesis, mpmath, pytest, torch, triton' 2>/dev/null; then python=$(PYTHON); \
 	else $(MAKE) --no-print-directory $(VENV)/.installed-dev && python=$(BIN)/python; fi; \
 	$$python -m pytest -m "triton or gpu" $(ARGS) || [ $$? -eq 5 ]
+
+# Against the other libraries that docs/migration.md speaks of, in the versions that it names.
+test-peers: $(VENV)/.installed-dev $(VENV)/.installed-peers
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) tests/peers $(ARGS)
 
 # The built wheel in empty environments: make test-versions ARGS="python3.11:2.13.0 python3.13:"
 test-versions:
@@ -50,6 +54,12 @@ notebooks: $(VENV)/.installed-dev $(VENV)/.installed-notebooks
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps spikingjelly SciencePlots
+	@touch $@
+
+# Without their dependencies, which are packages for data sets, training and hardware, and another nir.
+$(VENV)/.installed-peers: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps norse rockpool sinabs spikingjelly
 	@touch $@
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
