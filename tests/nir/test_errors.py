@@ -35,6 +35,7 @@ def odd(name):
 NODES = {
     "delay": (nir.Delay(ONE), ["node 'node' (Delay)", "a delay"]),
     "unknown": (odd("Resonate"), ["node 'node' (Resonate)", "no node of this type is known"]),
+    "nothing, as some exporters leave": (None, ["node 'node' (NoneType)", "no node of this type is known"]),
     "slow step": (li(tau=ONE * 5e-4), ["node 'node' (LI)", "tau=0.0005 is no longer than one step, dt=0.001",
                                        "method='exact'"]),
     "step as long as tau": (li(tau=ONE * 1e-3), ["tau=0.001 is no longer"]),
@@ -89,6 +90,8 @@ EDGES = {
     "twice": ([("input", "a"), ("input", "a"), ("a", "b"), ("b", "output")],
               ["the edge ('input', 'a') is there 2 times", "Scale"]),
     "unknown": ([("input", "a"), ("a", "c"), ("b", "output")], ["('a', 'c') names 'c', which is no node"]),
+    "into the input": ([("input", "a"), ("a", "b"), ("b", "output"), ("a", "input")], ["leads into the Input or"]),
+    "out of the output": ([("input", "a"), ("a", "output"), ("output", "b"), ("b", "a")], ["leads into the Input or"]),
     "circle": ([("input", "a"), ("a", "b"), ("b", "a"), ("b", "output")],
                ["(Linear): it lies on the cycle", "a (Linear) -> ", "b (Linear) -> "]),
 }

@@ -90,6 +90,16 @@ def test_cycle_within_a_graph():
                                   by_hand("LIF", "euler"))
 
 
+def test_cycle_beside_a_branch():
+    """What goes around is one step old, what goes past is not."""
+    graph = recurrent("LIF", outside=[("first", "output")])
+    model = tt.from_nir(graph, DT, dtype=torch.float64)
+    y = tt.scan(model, torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(y, by_hand("LIF", "euler") + X @ FIRST.T, rtol=1e-12)
+    assert model.sources == {"first": ("input",), "lif": ("first",), "output": ("lif", "first")}
+    assert set(tt.to_nir(model, DT).edges) == set(graph.edges)
+
+
 @pytest.mark.parametrize("linear", [nn.Linear, tt.Linear])
 def test_feedback_goes_out_and_comes_back(linear):
     cls = tt.compose(tt.Synaptic, tt.Binary, tt.Reset("zero"))

@@ -6,6 +6,8 @@ import torch
 
 import tracetorch as tt
 from tests.support.nir_equations import integrate
+from tracetorch.nir.stages import Synapse
+from tracetorch.testing import check_stage
 
 nir = pytest.importorskip("nir")
 T, B, N, DT = 60, 2, 3, 1e-3
@@ -106,6 +108,11 @@ def test_gradients_reach_every_parameter():
         assert set(gradients) == {f"cubalif.raw_{n}" for n in ("w_in", "alpha", "r", "v_leak", "beta", "threshold",
                                                                "reset_to")}
         assert all(g.isfinite().all() and (g != 0).any() for g in gradients.values())
+
+
+def test_exact_current_as_a_stage():
+    """The generic tests run over stages as they are by default, which is Euler's method."""
+    check_stage(Synapse("exact"))
 
 
 @pytest.mark.parametrize("equal", [False, True])

@@ -5,12 +5,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import tracetorch as tt
 from tests.support.strategies import PROPERTY
 
 nir = pytest.importorskip("nir")
-from tests.support.nir_graphs import DT, graphs, models  # noqa: E402
+from tests.support.nir_graphs import DT, FIRING, MEMBRANES, SPIKES, graphs, models, neurons  # noqa: E402
 
 METHODS = st.sampled_from(["euler", "exact"])
 
@@ -66,6 +67,19 @@ def test_model_to_graph_and_back(model, method):
     x = torch.rand(12, 2, 3, dtype=torch.float64) * 2
     back = tt.from_nir(graph, DT, method, dtype=torch.float64)
     torch.testing.assert_close(scanned(back, x), scanned(model, x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["euler", "exact"])
+@pytest.mark.parametrize("firing", FIRING)
+@pytest.mark.parametrize("membrane", MEMBRANES)
+def test_every_neuron_that_nir_can_say(membrane, firing, method):
+    x = torch.rand(40, 2, 3, dtype=torch.float64) * (1 if "integrator" in membrane else 3)
+    for spikes in SPIKES:
+        model = nn.Sequential(neurons(3, membrane, firing, spikes, [(3,), ()]))
+        y = scanned(model, x)
+        assert y.any()
+        back = tt.from_nir(tt.to_nir(model, DT, method), DT, method, dtype=torch.float64)
+        torch.testing.assert_close(scanned(back, x), y, rtol=1e-9, atol=1e-9)
 
 
 @PROPERTY

@@ -112,19 +112,25 @@ SPIKES = (dict(spike_fn=tt.functional.heavi_erfc(1.0)), dict(spike_fn=tt.functio
           dict(quant_fn=tt.functional.round_ste()))
 
 
+def neurons(n, membrane, firing, spikes, shapes=((),)):
+    """A layer in float64, its parameters random, one after another of one of the shapes."""
+    cls = tt.compose(*MEMBRANES[membrane], *FIRING[firing])
+    how = {} if firing == "integrates" else spikes
+    for i, (name, declared) in enumerate(cls.pipeline.parameters.items()):
+        low, high = (0.2, 0.95) if isinstance(declared, tt.Decay) else (0.1, 0.4)
+        value = low + (high - low) * torch.rand(shapes[i % len(shapes)], dtype=torch.float64)
+        how = how | {name: value}
+    return cls(n, dtype=torch.float64, **how)
+
+
 @st.composite
 def models(draw):
     """Up to three layers of neurons between weights, in float64."""
     torch.manual_seed(draw(st.integers(0, 2**32)))
     sizes, layers = [3, 4, 3, 2], []
     for i in range(draw(st.integers(1, 3))):
-        firing = draw(st.sampled_from(list(FIRING)))
-        cls = tt.compose(*MEMBRANES[draw(st.sampled_from(list(MEMBRANES)))], *FIRING[firing])
-        how = {} if firing == "integrates" else draw(st.sampled_from(SPIKES))
-        for name, declared in cls.pipeline.parameters.items():
-            low, high = (0.2, 0.95) if isinstance(declared, tt.Decay) else (0.1, 0.4)
-            shape = (sizes[i + 1],) if draw(st.booleans()) else ()
-            how = how | {name: low + (high - low) * torch.rand(shape, dtype=torch.float64)}
-        layer = cls(sizes[i + 1], dtype=torch.float64, **how)
-        layers += [nn.Linear(sizes[i], sizes[i + 1], bias=draw(st.booleans()), dtype=torch.float64), layer]
+        n = sizes[i + 1]
+        layer = neurons(n, draw(st.sampled_from(list(MEMBRANES))), draw(st.sampled_from(list(FIRING))),
+                        draw(st.sampled_from(SPIKES)), [(n,) if draw(st.booleans()) else () for _ in range(3)])
+        layers += [nn.Linear(sizes[i], n, bias=draw(st.booleans()), dtype=torch.float64), layer]
     return nn.Sequential(*layers)

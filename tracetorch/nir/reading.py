@@ -134,7 +134,7 @@ class _Reading:
             module, shape, verdict, note = self.made(kind, node, shape)
         except Refused as why:
             self.report.rows.append(Row(name, kind, "-", REFUSED, str(why)))
-            return nn.Identity(), shape_of(node.output_type, "output")
+            return nn.Identity(), shape_of(getattr(node, "output_type", None), "output")
         self.report.rows.append(Row(name, kind, type(module).__name__, verdict, note))
         return module, shape
 

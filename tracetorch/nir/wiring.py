@@ -53,6 +53,9 @@ def wire(graph: Any) -> Wiring:
     sources: dict[str, tuple[str, ...]] = {called[name]: () for name in graph.nodes}
     for source, target in edges:
         sources[called[target]] += (called[source],)
+    read = {source for those in sources.values() for source in those}
+    if sources.pop(INPUT) or OUTPUT in read:
+        raise ValueError("tt.from_nir: an edge leads into the Input or out of the Output")
     nodes = {names[name]: node for name, node in graph.nodes.items() if name in names}
     _connected(nodes, sources)
     paths = _feedback(nodes, sources)
