@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import tracetorch as tt
+from tests.conftest import BACKENDS
 from tests.support.nir_equations import integrate
 from tracetorch.nir.stages import Synapse
 from tracetorch.testing import check_stage
@@ -36,9 +37,10 @@ def held(kind, values, method="euler", dtype=torch.float64, seed=1, backend="eag
     x = np.random.default_rng(seed).uniform(-0.5, 2, (T, B, N))
     model = tt.from_nir(nir.NIRGraph.from_list(getattr(nir, kind)(**values)), DT, method, dtype=dtype)
     with tt.backend(backend):
-        y, seen = tt.scan(model, torch.from_numpy(x).to(dtype), record="potential")
+        y, seen = tt.scan(model, torch.from_numpy(x).to(torch.get_default_device(), dtype), record="potential")
     want_y, want_v = integrate(kind, values, x, DT, method)
-    return y.detach(), next(iter(seen.values())).detach(), torch.from_numpy(want_y), torch.from_numpy(want_v)
+    got_v = next(iter(seen.values()))
+    return y.detach().cpu(), got_v.detach().cpu(), torch.from_numpy(want_y), torch.from_numpy(want_v)
 
 
 def same(got_y, got_v, want_y, want_v):
@@ -46,6 +48,7 @@ def same(got_y, got_v, want_y, want_v):
     torch.testing.assert_close(got_y, want_y, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("backend", [*BACKENDS, pytest.param("triton", marks=pytest.mark.triton)])
 @pytest.mark.parametrize("method", ["euler", "exact"])
 @pytest.mark.parametrize("kind", FIELDS)
 def test_node_follows_its_equations(kind, method, backend):

@@ -55,7 +55,7 @@ def from_nir(graph: Any, dt: float, method: str = "euler", *, dtype: torch.dtype
     """
     module, report = read(graph, dt, method, dtype)
     report.check("tt.from_nir", "node")
-    return module.to(device) if device is not None else module
+    return module.to(torch.get_default_device() if device is None else device)
 
 
 def read(graph: Any, dt: float, method: str, dtype: torch.dtype | None = None) -> tuple[Imported, Report]:
