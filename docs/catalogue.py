@@ -26,7 +26,7 @@ API = {
     "Composing": ("compose", "Stage", "State"),
     "Parameters of a stage": ("Parameter", "Decay", "Positive", "Bias", "Real"),
     "Running": ("scan", "backend", "explain", "aot"),
-    "Layers and models": ("Layer", "snn.Layer", "Linear", "Model"),
+    "Layers and models": ("Layer", "snn.Layer", "Linear", "Feedback", "Model"),
     "States of a model": ("zero_states", "detach_states", "save_states", "load_states"),
     "Constants for inference": ("TTcompile", "TTdecompile"),
     "Knowing a network": ("activity", "calibrate"),

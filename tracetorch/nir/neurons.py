@@ -53,7 +53,7 @@ class Clock:
 def neuron(kind: str, node: Any, shape: Shape | None, clock: Clock) -> tuple[nn.Module, Shape, str, str]:
     """Return the layer for a neuron node, the shape of a step, the verdict and a note."""
     given = {name: number(getattr(node, name)) for name in _fields(kind)}
-    shape = shape if shape is not None else tuple(next(iter(given.values())).shape)
+    shape = max((tuple(value.shape) for value in given.values()), key=len) if shape is None else shape
     size, dim, values, places = _spread(given, shape)
     stages, arguments, notes = _stages(kind, values, clock)
     fires: dict[str, Any] = {"spike_fn": heavi_erfc(1.0)} if kind.endswith("IF") else {}
