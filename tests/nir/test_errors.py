@@ -9,6 +9,7 @@ from torch import nn
 
 import tracetorch as tt
 from tests.support.messages import fails
+from tracetorch.nir.modules import Threshold
 from tracetorch.nir.stages import InputGain, Resistance, Synapse
 
 nir = pytest.importorskip("nir")
@@ -85,6 +86,8 @@ def test_neurons_without_number():
 A = {"a": nir.Linear(np.eye(2)), "b": nir.Linear(np.eye(2))}
 EDGES = {
     "nothing in": ([("b", "output"), ("input", "output"), ("a", "b")], ["node 'a' (Linear): no edge leads into it"]),
+    "itself alone": ([("input", "a"), ("a", "output"), ("a", "n"), ("n", "b"), ("b", "n")],
+                     ["node 'n' (LI): no edge leads out of it"]),
     "nothing out": ([("input", "a"), ("input", "b"), ("a", "output")], ["node 'b' (Linear): no edge leads out of it"]),
     "no output": ([("input", "a"), ("a", "b"), ("b", "a")], ["no edge leads to the Output"]),
     "twice": ([("input", "a"), ("input", "a"), ("a", "b"), ("b", "output")],
@@ -101,7 +104,7 @@ EDGES = {
 def test_edges_are_refused(case):
     edges, says = EDGES[case]
     with fails(ValueError, "tt.from_nir: ", *says):
-        tt.from_nir(graph(nodes=A, edges=edges), DT)
+        tt.from_nir(graph(nodes=A | ({"n": li()} if case == "itself alone" else {}), edges=edges), DT)
 
 
 def test_two_inputs_and_sums_of_unequal_shapes():
@@ -159,6 +162,17 @@ def neuron(*stages, n=2, **how):
     return tt.compose(tt.EMA, *stages)(n, **how)
 
 
+def hooked(layer):
+    layer.register_forward_hook(lambda module, inputs, y: 2 * y)
+    return layer
+
+
+def thresholds(spike_fn):
+    layer = Threshold(torch.ones(2))
+    layer.spike_fn = spike_fn
+    return layer
+
+
 def own_forward():
     layer = tt.snn.LI(2)
     layer.forward = lambda x: x
@@ -186,6 +200,11 @@ LAYERS = {
     "two inputs": (neuron(tt.Synaptic, Resistance), ["Synaptic and Resistance one after another"]),
     "leaking sum": (tt.compose(tt.Integrator, Resistance)(2), ["NIR's I and IF have no v_leak"]),
     "other method": (neuron(Synapse("exact")), ["was made for method='exact'", "pass that to tt.to_nir"]),
+    "hooks": (hooked(tt.snn.LI(2)), ["(LI)", "it has forward hooks"]),
+    "hooks of a matrix": (hooked(nn.Linear(2, 2)), ["(Linear)", "it has forward hooks"]),
+    "hooks of a chain": (hooked(nn.Sequential(nn.Linear(2, 2))), ["(Sequential)", "it has forward hooks"]),
+    "half a spike": (neuron(*ZERO, spike_fn=lambda v: (v > 0) + 0.5 * (v == 0)), ["its spikes are not 0 below"]),
+    "smooth threshold": (thresholds(torch.sigmoid), ["(Threshold)", "its spikes are not 0 below"]),
     "norm": (nn.LayerNorm(2), ["(LayerNorm)", "no node of NIR does what it does", "AvgPool2d, Conv1d, Conv2d"]),
     "dropout": (nn.Dropout(), ["(Dropout)", "call model.eval() before"]),
     "wrong width": (nn.Linear(3, 2), ["(Linear)", "an input of shape [2] does not fit"]),

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import nn
 
 import tracetorch as tt
@@ -167,6 +168,25 @@ def test_threshold_that_is_reached_in_float32():
     made = tt.to_nir(nn.Sequential(layer), 0.5)
     assert made.nodes["0"].v_threshold.dtype == np.float32
     assert tt.scan(tt.from_nir(made, 0.5), torch.ones(6, 1, 1)).flatten().tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_threshold_node_that_is_reached():
+    node = nir.Threshold(np.array([1.0, 2.0]))
+    model = tt.from_nir(nir.NIRGraph.from_list(node), DT, dtype=torch.float64)
+    model[0].spike_fn = tt.functional.Arctan(2.0, learn_alpha=False)
+    made = tt.to_nir(model, DT)
+    np.testing.assert_array_equal(made.nodes["threshold"].threshold, np.nextafter([1.0, 2.0], 0))
+    assert "fires at the threshold too" in tt.nir_report(model, DT).rows[0].note
+    at = torch.tensor([[[1.0, 2.0]]], dtype=torch.float64)
+    assert tt.scan(tt.from_nir(made, DT, dtype=torch.float64), at).flatten().tolist() == [1, 1]
+
+
+def test_pruned_weights_are_those_that_are_used():
+    linear = nn.Linear(3, 2)
+    torch.nn.utils.prune.random_unstructured(linear, "weight", 0.5)
+    made = tt.to_nir(nn.Sequential(linear), DT)
+    np.testing.assert_array_equal(made.nodes["0"].weight, linear.weight.detach().numpy())
+    assert (made.nodes["0"].weight == 0).sum() == 3
 
 
 @pytest.mark.parametrize(("groups", "kernel"), [(2, (3, 3)), (1, (3, 1))], ids=["groups", "oblong"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,7 @@ INPUTS = (Synaptic, Current, InputGain, Resistance, Synapse)
 SAID = (EMA, Leaky, Integrator, Binary, SignedBinary, Reset, *INPUTS)
 NEAR = torch.tensor([10.0**e for e in range(-6, 3)])
 """Distances from the threshold at which the spikes of a layer are looked at."""
+REACHED = "it fires at the threshold too, so the threshold of the node is the next number below"
 
 
 @dataclass
@@ -125,28 +127,32 @@ def _fire(found: Said, layer: Neuron, stages: dict[type, Any], values: dict[str,
         what = "subtracts the threshold" if reset.mode == "subtract" else "leaves the membrane alone"
         raise Refused(f"{reset!r} {what}, and NIR's neurons start anew from v_reset: compose the layer with "
                       "tt.Reset('zero') or tt.Reset(to=...)")
-    reaches = _reaches(layer)
-    if reaches:
+    reached = reaches(layer.bound_step().fire, layer.threshold.expand(layer.num_neurons))
+    if reached:
         values |= {name: getattr(layer, name).detach().cpu() for name in ("threshold", "bias") if name in values}
+        found.notes.append(REACHED)
     threshold = values["threshold"] - values["bias"] if "bias" in values else values["threshold"]
-    if reaches:
-        threshold = torch.nextafter(threshold, torch.full_like(threshold, -torch.inf))
-        found.notes.append("it fires at the threshold too, so v_threshold is the next number below")
-    found.values["v_threshold"] = threshold
+    found.values["v_threshold"] = below(threshold) if reached else threshold
     found.values["v_reset"] = values.get("reset_to", torch.zeros((), dtype=torch.float64))
 
 
-def _reaches(layer: Neuron) -> bool:
-    """Say whether a layer fires at its threshold as well as above; raise Refused where its spikes are not 0 and 1."""
-    near = NEAR.to(layer.threshold)[:, None].expand(-1, layer.num_neurons)
-    probe = torch.cat([-near, near, torch.zeros_like(near[:1])])
-    wanted = torch.cat([torch.zeros_like(near), torch.ones_like(near)])
+def reaches(fire: Callable[[Tensor], Tensor], threshold: Tensor) -> bool:
+    """Say whether spikes come at a threshold as well as above; raise Refused where they are not 0 and 1."""
+    distances = NEAR.to(threshold).view(-1, *[1] * threshold.ndim).expand(-1, *threshold.shape)
+    probe = torch.cat([-distances, distances, torch.zeros_like(distances[:1])])
     with torch.no_grad(), Stream(torch.zeros(2, dtype=torch.int64, device=probe.device), probe.shape):
-        spikes = layer.bound_step().fire(probe)
-    if not torch.equal(spikes[:-1], wanted):
+        spikes = fire(probe)
+    at = spikes[-1:]
+    wanted = torch.cat([torch.zeros_like(distances), torch.ones_like(distances), (at != 0).to(at.dtype)])
+    if not torch.equal(spikes, wanted):
         raise Refused("its spikes are not 0 below the threshold and 1 above, as NIR's are: give it a spike_fn such as "
                       "tt.functional.heavi_erfc(1.0), or quant_fn=tt.functional.round_ste()")
-    return bool((spikes[-1] != 0).any())
+    return bool(at.any())
+
+
+def below(threshold: Tensor) -> Tensor:
+    """Return the next numbers below, which are exceeded where a threshold is reached."""
+    return torch.nextafter(threshold, torch.full_like(threshold, -torch.inf))
 
 
 def _extent(value: Tensor) -> str:

@@ -57,8 +57,8 @@ def wire(graph: Any) -> Wiring:
     if sources.pop(INPUT) or OUTPUT in read:
         raise ValueError("tt.from_nir: an edge leads into the Input or out of the Output")
     nodes = {names[name]: node for name, node in graph.nodes.items() if name in names}
-    _connected(nodes, sources)
     paths = _feedback(nodes, sources)
+    _connected(nodes, sources)
     return Wiring({name: nodes[name] for name in _order(nodes, sources)}, sources, paths, graph.nodes[ends["Input"][0]])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from .neurons import Clock, Shape
 from .nodes import after, shape_of, sizes
 from .reading import check_time, package
 from .report import EXACT, REFUSED, Refused, Report, Row
-from .said import said
+from .said import REACHED, below, reaches, said
 
 Sources = list[str]
 End = tuple[Sources, Shape | None]
@@ -105,21 +105,23 @@ class _Writing:
 
     def module(self, module: nn.Module, path: str, sources: Sources, shape: Shape | None) -> End:
         """Write a module that reads `sources`; return what gives its output, and its shape."""
-        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-            self.called(module, path)
-            for name, child in module.named_children():
-                sources, shape = self.module(child, _join(path, name), sources, shape)
-            return sources, shape
-        if type(module) is Graph:
-            return self.branches(module, path, sources, shape)
-        if isinstance(module, IDLE) and not (module.training and isinstance(module, nn.modules.dropout._DropoutNd)):
-            self.report.rows.append(Row(path, type(module).__name__, "nothing", EXACT))
-            return sources, shape
+        plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
         try:
+            _refuse_hooks([module] if plain or type(module) is Graph else module.modules())
+            if plain:
+                return self.chain(module, path, sources, shape)
+            if type(module) is Graph:
+                return self.branches(module, path, sources, shape)
             return self.layer(module, path or "layer", sources, shape)
         except Refused as why:
             self.report.rows.append(Row(path, type(module).__name__, "-", REFUSED, str(why)))
             return sources, None
+
+    def chain(self, module: nn.Module, path: str, sources: Sources, shape: Shape | None) -> End:
+        self.called(module, path)
+        for name, child in module.named_children():
+            sources, shape = self.module(child, _join(path, name), sources, shape)
+        return sources, shape
 
     def called(self, module: nn.Module, path: str) -> None:
         """Note what the nodes on the way back to neurons are called."""
@@ -144,7 +146,10 @@ class _Writing:
         if type(module) is Feedback:
             return self.feedback(module, path, name, sources, shape)
         if isinstance(module, IDLE):
-            raise Refused("NIR drops nothing out: call model.eval() before")
+            if module.training and not isinstance(module, nn.Identity):
+                raise Refused("NIR drops nothing out: call model.eval() before")
+            self.report.rows.append(Row(path, kind, "nothing", EXACT))
+            return sources, shape
         if type(module) not in STATELESS:
             raise Refused("no node of NIR does what it does; tt.to_nir reads nn.Sequential, what tt.from_nir makes, "
                           f"and {', '.join(sorted({cls.__name__ for cls in STATELESS}))}")
@@ -156,6 +161,8 @@ class _Writing:
             (shape_of(node.input_type, "input"), shape), (shape_of(node.output_type, "output"), given)))
         self.counted = self.counted and not miscounted
         note = "nir counts its shape wrongly: nir.read needs type_check=False" if miscounted else ""
+        if isinstance(module, Threshold) and not np.array_equal(node.threshold, _array(module.threshold)):
+            note = REACHED
         self.report.rows.append(Row(path, kind, type(node).__name__, EXACT, note))
         return self.join(sources, name, node), given
 
@@ -194,6 +201,14 @@ class _Writing:
                           "batch")
         self.shape = shape if INPUT in sources else self.shape
         return shape
+
+
+def _refuse_hooks(modules: Iterable[nn.Module]) -> None:
+    """Raise Refused for a module with forward hooks, but for those of torch.nn.utils that compute a parameter."""
+    for module in modules:
+        pre = [h for h in module._forward_pre_hooks.values() if not (hasattr(h, "_tensor_name") or hasattr(h, "name"))]
+        if module._forward_hooks or pre:
+            raise Refused("it has forward hooks, and what they do is not known: take them away before")
 
 
 def _join(path: str, name: str) -> str:
@@ -268,7 +283,8 @@ def _scale(nir: Any, module: Scale, shape: Shape) -> Any:
 
 
 def _threshold(nir: Any, module: Threshold, shape: Shape) -> Any:
-    return nir.Threshold(threshold=_array(module.threshold))
+    reached = reaches(module.spike_fn, module.threshold)
+    return nir.Threshold(threshold=_array(below(module.threshold) if reached else module.threshold))
 
 
 def _nothing(module: Any) -> Shape | None:
