@@ -70,3 +70,10 @@ def test_transforms_pass_gradcheck():
 
 def test_transforms_of_meta_tensors_skip_the_check():
     assert F.sigmoid_inverse(torch.empty(3, device="meta")).is_meta
+
+
+def test_names_of_tracetorch_0_19():
+    with pytest.warns(DeprecationWarning, match=r"halflife_to_decay: num_steps= is called halflife="):
+        assert F.halflife_to_decay(num_steps=1.0) == 0.5
+    with pytest.warns(DeprecationWarning, match=r"timesteps_to_decay: time= is called timesteps="):
+        assert F.timesteps_to_decay(time=10.0) == pytest.approx(0.9)

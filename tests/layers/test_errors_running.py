@@ -283,6 +283,7 @@ def test_hidden_layers_draw_a_warning():
             model = Hidden(kind)
         with pytest.warns(UserWarning, match="Hidden.layers"):
             model.zero_states()
+        assert not list(model.parameters())     # of which it warns
 
 
 def test_a_layer_appended_later_draws_a_warning():
@@ -302,6 +303,7 @@ def test_other_containers_draw_none():
         def __init__(self):
             super().__init__()
             self.sizes, self.layers = [3, 4], nn.ModuleList([snn.LIB(3)])
+            self.linears, self.again = [nn.Linear(3, 3)], [self.layers[0]]
 
     Fine().zero_states()
 

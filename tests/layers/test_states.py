@@ -204,6 +204,92 @@ def test_a_layer_is_its_own_module():
     assert list(layer.save_states()) == list(tt.save_states(layer)) == ["mem"]
 
 
+# -- traceTorch 0.19 -------------------------------------------------------------------
+
+
+class Listed(tt.Model):
+    """Layers in plain containers, one of them appended later."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.more = [], {"a": (snn.LIB(3),)}
+        self.hidden.append(nn.Sequential(snn.SLIB(3)))
+        self.out = snn.LI(3)
+
+    def forward(self, x):
+        return self.out(self.more["a"][0](self.hidden[0](x)))
+
+
+@pytest.mark.filterwarnings("ignore:Listed")
+@pytest.mark.parametrize("style", VERBS)
+def test_layers_in_plain_containers_are_found(style):
+    net = Listed()
+    want = tt.scan(net, X)
+    saved = call("save_states", net, style)
+    assert list(saved) == ["hidden[0].0.syn", "hidden[0].0.mem", "more[a][0].mem", "out.mem"]
+    call("zero_states", net, style)
+    assert net.hidden[0][0].mem is None and net.more["a"][0].mem is None
+    call("load_states", net, style, saved)
+    assert_close(net.hidden[0][0].mem, saved["hidden[0].0.mem"], 0.0)
+    net.zero_states()
+    call("TTcompile", net, style)
+    assert "beta" in dict(net.more["a"][0].named_buffers())
+    y = tt.scan(net, X.clone().requires_grad_())
+    assert_close(y, want)
+    call("detach_states", net, style)
+    assert not any(state.requires_grad for state in net.save_states().values())
+
+
+@pytest.mark.filterwarnings("ignore:Listed")
+def test_states_that_0_19_saved_repeat():
+    """Its `save_states` walks the attributes of every module, `_modules` among them."""
+    net, states = Listed(), {name: torch.rand(2, 3) for name in ("0", "1", "2", "3")}
+    net.hidden = [nn.Sequential(snn.SLIB(3))]
+    net.more = {}
+    net.load_states({"out.mem": states["0"], "._modules[out].mem": states["1"],
+                     ".hidden[0].0.syn": states["2"], ".hidden[0]._modules[0].syn": states["1"],
+                     ".hidden[0]._modules[0].mem": states["3"]})
+    inner = net.hidden[0][0]
+    assert_close([net.out.mem, inner.syn, inner.mem], [states["0"], states["2"], states["3"]], 0.0)
+    with pytest.raises(ValueError, match=r"unknown out.syn"):
+        net.load_states({"out.mem": states["0"], "._modules[out].syn": states["1"]})
+
+
+class Old(snn.Layer):
+    """A layer written for traceTorch 0.19."""
+
+    def __init__(self, num_neurons):
+        super().__init__(num_neurons)
+        self._initialize_state(state_name="mem")
+        self._register_decay("beta", 0.5, 1, True)
+        self.zeroed = []
+
+    def _zero_state(self, state_name):
+        self.zeroed.append(state_name)
+        super()._zero_state(state_name=state_name)
+
+    def forward(self, x):
+        self._ensure_states(reference_tensor=x)
+        self.mem = self.beta * self.mem + x
+        return self.mem
+
+
+def test_layers_written_for_0_19():
+    with pytest.warns(DeprecationWarning, match=r"StateHolder._initialize_state: state_name= is called name="):
+        layer = Old(3)
+    with pytest.warns(DeprecationWarning, match=r"_ensure_states: reference_tensor= is called x="):
+        assert_close(layer(X[0]), X[0], 0.0)
+    layer.mem = layer.mem * layer.beta
+    layer._detach_state(state_name="mem")
+    assert not layer.mem.requires_grad
+    tt.zero_states(nn.Sequential(layer))
+    assert layer.mem is None and layer.zeroed == ["mem"]
+    layer._ensure_state(state_name="mem", reference_tensor=X[0])
+    assert_close(layer.mem, torch.zeros(2, 3), 0.0)
+    with pytest.raises(TypeError, match=r"_ensure_states: got x= and reference_tensor=, its name in traceTorch 0.19"):
+        layer._ensure_states(x=X[0], reference_tensor=X[0])
+
+
 # -- copies ----------------------------------------------------------------------------
 
 

@@ -11,28 +11,17 @@ from torch import nn
 import tracetorch as tt
 from tests.docs.pages import ROOT
 
+from . import tracetorch019  # noqa: F401  (its tests join below)
 from .page import N, rows
+from .words import WORDS, word
 
-WORDS = {}
-"""The test of each row, by the library and what its left column says."""
-ELSEWHERE = ("Tether", "traceTorch 0.19")
-"""Sections whose rows are tested in `make test`."""
+ROWS = [row for row in rows("here") if row.library != "Tether"]      # whose rows are tested in `make test`
 STEPS = 40
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def word(library, there):
-    def named(test):
-        WORDS[library, there] = test
-        return test
-    return named
-
-
-ROWS = [row for row in rows("here") if row.library not in ELSEWHERE]
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _float64():
     torch.set_default_dtype(torch.float64)
     yield
@@ -40,7 +29,7 @@ def _float64():
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_word(row, page):
+def test_word(row, page, _float64):
     WORDS[row.library, row.there](page)
 
 

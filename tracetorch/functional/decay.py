@@ -5,9 +5,11 @@ import math
 import torch
 from torch import Tensor
 
+from .renamed import renamed
 from .transforms import require
 
 
+@renamed(num_steps="halflife")
 def halflife_to_decay(halflife: float | Tensor) -> float | Tensor:
     """Return the decay per step at which a trace halves in `halflife` steps.
 
@@ -45,6 +47,7 @@ def decay_to_halflife(decay: float | Tensor) -> float | Tensor:
     return math.log(0.5) / log
 
 
+@renamed(time="timesteps")
 def timesteps_to_decay(timesteps: float | Tensor) -> float | Tensor:
     """Return the decay whose exponential average looks back over `timesteps` steps.
 

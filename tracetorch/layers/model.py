@@ -37,7 +37,10 @@ def TTdecompile(module: nn.Module) -> None:
 
 
 class Model(Stateful):
-    """An `nn.Module` with the state functions as methods; it warns of layers in plain lists, which no module finds."""
+    """An `nn.Module` with the state functions as methods, which also find layers in plain lists, tuples and dicts.
+
+    Such layers are not part of the module: its parameters, its `state_dict` and `.to()` leave them out, as it warns.
+    """
 
     def TTcompile(self) -> None:
         """Replace every `raw_` tensor by its value, for inference."""
@@ -49,15 +52,33 @@ class Model(Stateful):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if isinstance(value, (list, tuple, dict)):
-            self.warn_of_hidden_layers()
+        if isinstance(value, CONTAINERS):
+            for _ in self.hidden_modules():
+                pass
 
-    def warn_of_hidden_layers(self) -> None:
-        """Warn of layers in plain Python containers, which no module finds."""
+    def hidden_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the path and the module of what holds layers in a plain container, and warn of it."""
+        known = set(self.modules())
         for name, value in vars(self).items():
-            items = value.values() if isinstance(value, dict) else value
-            if not name.startswith("_") and isinstance(value, (list, tuple, dict)) and \
-                    any(isinstance(item, Layer) for item in items):
-                warnings.warn(f"{type(self).__name__}.{name} holds layers in a plain {type(value).__name__}: their "
-                              f"parameters and states are not part of the model; write self.{name} = "
-                              f"nn.Module{'Dict' if isinstance(value, dict) else 'List'}(...)", stacklevel=4)
+            if isinstance(value, CONTAINERS) and name not in _OWN:
+                found = [(path, module) for path, module in _inside(name, value)
+                         if module not in known and any(True for _ in named_holders(module))]
+                if found:
+                    warnings.warn(f"{type(self).__name__}.{name} holds layers in a plain {type(value).__name__}: their "
+                                  "states are found, but their parameters are not part of the model, and no optimizer "
+                                  f"or state_dict sees them; write self.{name} = "
+                                  f"nn.Module{'Dict' if isinstance(value, dict) else 'List'}(...)", stacklevel=5)
+                yield from found
+
+
+CONTAINERS = (list, tuple, set, dict)
+_OWN = frozenset(vars(nn.Module()))
+
+
+def _inside(path: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the path and the module of every module in a container and in the containers inside."""
+    if isinstance(value, nn.Module):
+        yield path, value
+    elif isinstance(value, CONTAINERS):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _inside(f"{path}[{key}]", item)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ..functional.renamed import renamed
 
 
 class Stateful(nn.Module):
@@ -29,8 +32,9 @@ class Stateful(nn.Module):
         """Take over states from `save_states`; see `tt.load_states`."""
         load_states(self, states, strict, device)
 
-    def warn_of_hidden_layers(self) -> None:
-        """Warn of layers that lie where the verbs do not find them."""
+    def hidden_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the path and the module of what holds layers and is no submodule."""
+        return iter(())
 
 
 class StateHolder(Stateful):
@@ -52,6 +56,7 @@ class StateHolder(Stateful):
     def _where(self) -> str:
         return type(self).__name__
 
+    @renamed(state_name="name")
     def _initialize_state(self, name: str) -> None:
         """Register a state; it is None until it is used."""
         if name not in self.state_names:
@@ -83,18 +88,32 @@ class StateHolder(Stateful):
                                "the batch dimension of x")
         vars(self).update(states)       # past nn.Module.__setattr__, which takes as long as a small kernel
 
-    def _ensure_states(self, x: Tensor) -> None:
-        """Fill every state that is None with zeros shaped like `x`, with `num_neurons` along `dim`."""
+    def _zero_state(self, state_name: str) -> None:
+        """Forget a state: it is None until it is used."""
+        setattr(self, state_name, None)
+
+    def _detach_state(self, state_name: str) -> None:
+        """Cut the graph behind a state, which keeps its value."""
+        state = getattr(self, state_name)
+        if state is not None:
+            setattr(self, state_name, state.detach())
+
+    def _ensure_state(self, state_name: str, reference_tensor: Tensor) -> None:
+        """Fill a state that is None with zeros shaped like `reference_tensor`, with `num_neurons` along `dim`."""
+        x, state = reference_tensor, getattr(self, state_name)
         shape = list(x.shape)
         shape[self._axis(x.ndim)] = self.num_neurons
+        if state is None:
+            setattr(self, state_name, torch.zeros(shape, dtype=x.dtype, device=x.device))
+        else:
+            self._check_state(state_name, state, tuple(shape), x.device)
+
+    @renamed(reference_tensor="x")
+    def _ensure_states(self, x: Tensor) -> None:
+        """Fill every state that is None with zeros shaped like `x`, with `num_neurons` along `dim`."""
         for name in self.state_names:
-            state = getattr(self, name)
-            if name in self.optional_states:
-                continue
-            if state is None:
-                setattr(self, name, torch.zeros(shape, dtype=x.dtype, device=x.device))
-            else:
-                self._check_state(name, state, tuple(shape), x.device)
+            if name not in self.optional_states:
+                self._ensure_state(name, x)
 
     def _axis(self, ndim: int) -> int:
         """Return the neuron dimension of a step of `ndim` dimensions, counted from the front."""
@@ -153,14 +172,19 @@ class _Cast(torch.autograd.Function):
 
 
 def named_holders(module: nn.Module) -> Iterator[tuple[str, StateHolder]]:
-    """Yield the path and the layer of every tracetorch layer in a module, the module itself included."""
+    """Yield the path and the layer of every tracetorch layer in a module, the module itself included.
+
+    Also of layers in the plain lists, tuples, sets and dicts of a `tt.Model`: `hidden[0]`.
+    """
     if not isinstance(module, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(module).__name__}")
     for path, child in module.named_modules():
         if isinstance(child, StateHolder):
             yield path, child
         elif isinstance(child, Stateful):
-            child.warn_of_hidden_layers()
+            for place, inner in child.hidden_modules():
+                for inside, layer in named_holders(inner):
+                    yield _join(_join(path, place), inside), layer
 
 
 def zero_states(module: nn.Module) -> None:
@@ -174,7 +198,8 @@ def zero_states(module: nn.Module) -> None:
     """
     for _, layer in named_holders(module):
         for name in layer.state_names:
-            setattr(layer, name, None)
+            if layer.__dict__.get(name) is not None:
+                layer._zero_state(name)
 
 
 def detach_states(module: nn.Module) -> None:
@@ -187,8 +212,8 @@ def detach_states(module: nn.Module) -> None:
         TypeError: no module.
     """
     for _, layer in named_holders(module):
-        for name, state in list(layer.live_states()):
-            setattr(layer, name, state.detach())
+        for name in layer.state_names:
+            layer._detach_state(name)
 
 
 def save_states(module: nn.Module) -> dict[str, Tensor]:
@@ -210,8 +235,8 @@ def load_states(module: nn.Module, states: dict[str, Tensor], strict: bool = Tru
 
     Args:
         module: a layer, or any module with layers inside.
-        states: from `save_states`, or from `torch.load(path, weights_only=True)`; `{}`, as saved before any step,
-            forgets all states if strict.
+        states: from `save_states`, or from `torch.load(path, weights_only=True)`, also of traceTorch 0.19; `{}`, as
+            saved before any step, forgets all states if strict.
         strict: False passes over names that are missing or that the module does not have.
         device: where to put them; without it, where the layer's parameters are.
 
@@ -222,6 +247,7 @@ def load_states(module: nn.Module, states: dict[str, Tensor], strict: bool = Tru
     if not isinstance(states, Mapping):
         raise TypeError(f"load_states: expected a dict of tensors by path and name, as save_states gives, got "
                         f"{type(states).__name__}; zero_states() forgets all states")
+    states = _once(states)
     slots = {_join(path, name): (layer, name) for path, layer in named_holders(module) for name in layer.state_names}
     optional = {full for full, (layer, name) in slots.items() if name in layer.optional_states}
     faults = []
@@ -245,7 +271,13 @@ def load_states(module: nn.Module, states: dict[str, Tensor], strict: bool = Tru
 
 
 def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    return f"{path}.{name}" if path and name else path or name
+
+
+def _once(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Return states under one name each: traceTorch 0.19 saves `net.1.mem` as `net._modules[1].mem` as well."""
+    repeated_first = sorted(states, key=lambda name: "._modules[" not in name)
+    return {re.sub(r"\._modules\[([^]]*)]", r".\1", name).lstrip("."): states[name] for name in repeated_first}
 
 
 def _device_of(layer: nn.Module, default: Tensor) -> torch.device:
