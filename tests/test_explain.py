@@ -83,3 +83,23 @@ def test_what_is_no_module():
     with pytest.raises(TypeError, match=r"tt\.explain: the input must be a tensor, got list"):
         explain(tt.snn.LIB(3), [1.0])
     assert repr(explain(nn.Linear(2, 2))) == "no tracetorch layers"
+
+
+def test_how_an_input_is_read():
+    layer, x = tt.snn.LIB(6), torch.zeros(4, 3, 12)
+    told = {name: explain(layer, given).layers[0].reading for name, given in {
+        "contiguous": x[..., :6].clone(), "time second": torch.zeros(3, 4, 6).movedim(1, 0), "part": x[..., :6],
+        "every other": x[..., ::2], "another size": x}.items()}  # fmt: skip
+    copied = "copied once: its steps are neither contiguous nor pieces at one distance"
+    assert told == {"contiguous": "read as it lies", "time second": "read as it lies", "part": "read as it lies",
+                    "every other": "read as it lies", "another size": ""}
+    assert explain(layer, torch.zeros(4, 3, 5, 12)[..., ::2]).layers[0].reading == "read as it lies"
+    assert explain(layer, torch.zeros(4, 6, 5, 12)[:, ::2, :, ::2]).layers[0].reading == copied
+    assert explain(tt.Feedback(layer, nn.Linear(6, 6)), torch.zeros(3, 4, 6).movedim(1, 0)).layers[0].reading == (
+        "copied once: this loop reads contiguous steps")
+    outside = torch.zeros(4, 6, 3).transpose(1, 2)
+    random = tt.snn.LIB(6, quant_fn=tt.functional.stochastic_round_ste(0.5))
+    assert explain(layer, outside).layers[0].reading == "read as it lies"
+    (found,) = explain(random, outside).layers
+    assert found.reading == f"{copied} in the order in which random numbers are drawn"
+    assert f"  the input is {copied}" in repr(found)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import backends
 from .backends.cpp.matrix.linear import Seen
+from .backends.program import shape_of
 from .fusion.cache import captured
 from .fusion.capture import CannotCapture
 from .layers.layer import Layer
@@ -37,6 +38,7 @@ class LayerExplanation:
         kept_bytes: bytes kept per neuron and time step.
         source: the generated code, "" where there is none.
         kernels: on a GPU the compiled kernels, as `tt.aot` reports them.
+        reading: whether the input is read as it lies in memory, or why it is copied; "" where none was given.
     """
 
     path: str
@@ -48,6 +50,7 @@ class LayerExplanation:
     kept_bytes: float | None
     source: str
     kernels: tuple[CompiledKernel, ...] = ()
+    reading: str = ""
 
     def __repr__(self) -> str:
         lines = [f"{self.path + ': ' if self.path else ''}{self.name} runs on {self.backend}"]
@@ -55,6 +58,7 @@ class LayerExplanation:
         if self.operators:
             lines.append(f"  operators per step: {self.operators[0]} forward, {self.operators[1]} backward")
         lines.append(f"  kept for backward: {self.kept}")
+        lines += [f"  the input is {self.reading}"] if self.reading else []
         lines += [f"  kernel {use}" for use in self.uses]
         return "\n".join([*lines, *(["", self.source] if self.source else [])])
 
@@ -109,7 +113,8 @@ def explain(module: nn.Module, x: Tensor | None = None) -> Explanation:
 
     Args:
         module: a layer, or any module with layers inside.
-        x: an input of a layer, for its dtype; float32 unless given.
+        x: an input [T, ...] of a layer, for its dtype and for how it lies in memory; float32 unless given. Of
+            another module only the dtype counts.
 
     Returns:
         An object that prints as text and shows as a table in a notebook; `.layers` holds a LayerExplanation each, and
@@ -121,12 +126,12 @@ def explain(module: nn.Module, x: Tensor | None = None) -> Explanation:
     if x is not None and not isinstance(x, Tensor):
         raise TypeError(f"tt.explain: the input must be a tensor, got {type(x).__name__}")
     dtype = torch.float32 if x is None else x.dtype
-    layers = tuple(_explain(path, layer, dtype) for path, layer in named_layers(module))
+    layers = tuple(_explain(path, layer, dtype, x if layer is module else None) for path, layer in named_layers(module))
     linears = tuple(LinearExplanation(path, m.seen) for path, m in module.named_modules() if isinstance(m, Linear))
     return Explanation(layers, linears)
 
 
-def _explain(path: str, layer: Layer, dtype: torch.dtype) -> LayerExplanation:
+def _explain(path: str, layer: Layer, dtype: torch.dtype, x: Tensor | None) -> LayerExplanation:
     name = type(layer).__name__
     if not layer.fuses:
         reason = layer.stepped_because or "it has a forward of its own, which a scan calls step by step"
@@ -138,7 +143,22 @@ def _explain(path: str, layer: Layer, dtype: torch.dtype) -> LayerExplanation:
     compiled = getattr(backends.load(plan.backend), "compiled", None) if plan.program else None
     kernels = tuple(compiled(plan.step, plan.call)) if compiled else ()
     operators, kept, kept_bytes = _counts(plan, every)
-    return LayerExplanation(path, name, plan.backend, _why_not(plan), operators, kept, kept_bytes, source, kernels)
+    return LayerExplanation(path, name, plan.backend, _why_not(plan), operators, kept, kept_bytes, source, kernels,
+                            "" if x is None else _reading(plan, layer, x))
+
+
+def _reading(plan: backends.Plan, layer: Layer, x: Tensor) -> str:
+    """Say whether an input [T, ...] is read as it lies or copied; nothing where no program runs over it."""
+    program, ndim = plan.program, x.ndim - 1
+    if program is None or ndim < 1 or not -ndim <= layer.dim < ndim or x.shape[1:][layer.dim] != layer.num_neurons:
+        return ""
+    _, found = program.lay(shape_of(len(x), x.shape[1:], layer.dim % ndim), layer.dim % ndim, x)
+    if found.data_ptr() == x.data_ptr():
+        return "read as it lies"
+    if program.whole:
+        return "copied once: this loop reads contiguous steps"
+    order = " in the order in which random numbers are drawn" if program.draws else ""
+    return f"copied once: its steps are neither contiguous nor pieces at one distance{order}"
 
 
 def _why_not(plan: backends.Plan) -> dict[str, str]:

@@ -35,7 +35,7 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
     Args:
         module: a layer, or any module; then `x` needs a batch dimension after time.
         x: [T, ...] for a layer, [T, B, ...] for another module; T is 1 or more.
-        time_dim: where time lies in `x`, in the output and in the recordings.
+        time_dim: where time lies in `x`, in the output and in the recordings; nothing is copied for it on the CPU.
         backend: "auto" (fused where possible), "eager", "cpp" or "triton".
         record: names of states or shared names ("mem", "potential") to return over time as well; in a module
             with several layers they apply to each layer that has them, or to one as in "1.mem".
@@ -63,7 +63,8 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
         module.refuse_recomputation()
         with _NOTHING if backend == "auto" else backends.backend(backend):
             return module.advance(steps, steps.shape[1:])
-    run = Run(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps))
+    run = Run(module, steps.shape[:2], names, None if lengths is None else checked_lengths(lengths, steps),
+              "b t" if time_dim == 1 else "t b")
     with _NOTHING if backend == "auto" else backends.backend(backend):
         before = _checked(module, steps, check) if fold and not isinstance(module, Layer) else None
         with run:
@@ -123,8 +124,9 @@ class Run:
     """One scan of a module: what its layers do while time is folded into the batch."""
 
     def __init__(self, module: nn.Module, shape: torch.Size, record: tuple[str, ...] = (),
-                 lengths: Tensor | None = None) -> None:
+                 lengths: Tensor | None = None, order: str = "t b") -> None:
         self.module, self.record, self.lengths = module, record, lengths
+        self.folded = f"({order}) ..."       # as the input lies, so that folding copies nothing
         self.length = shape[0]
         self.batch = shape[1] if len(shape) > 1 else 1
         self.recordings: States = {}
@@ -163,7 +165,7 @@ class Run:
             return self._steps(self.module, x)
         outer = current.swap(self)
         try:
-            y = self.module(rearrange(x, "t b ... -> (t b) ..."))
+            y = self.module(rearrange(x, f"t b ... -> {self.folded}"))
         finally:
             current.swap(outer)
         return tree_map(self._unfold_output, y)
@@ -177,7 +179,7 @@ class Run:
 
     def scan(self, layer: Layer, x: Tensor) -> Tensor:
         """Run a layer, called inside the module, on its folded input."""
-        return rearrange(self._steps(layer, self._unfold(layer, x)), "t b ... -> (t b) ...")
+        return rearrange(self._steps(layer, self._unfold(layer, x)), f"t b ... -> {self.folded}")
 
     def _steps(self, layer: Layer, x: Tensor) -> Tensor:
         """Run a layer over [T, ...], keep its states, and note what is recorded."""
@@ -254,7 +256,7 @@ class Run:
                 f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} got an input of shape "
                 f"{list(x.shape)}, whose first size should be T*B = {self.length}*{self.batch}; the module around it "
                 "must keep the batch dimension first. Use fold=False for a module that does not")
-        return rearrange(x, "(t b) ... -> t b ...", t=self.length, b=self.batch)
+        return rearrange(x, f"{self.folded} -> t b ...", t=self.length, b=self.batch)
 
     def _unfold_output(self, y: Any) -> Any:
         if not isinstance(y, Tensor):
@@ -263,7 +265,7 @@ class Run:
             raise ValueError(f"tt.scan: {type(self.module).__name__} returned shape {list(y.shape)}, whose first size "
                              f"should be T*B = {self.length}*{self.batch}; use fold=False for a module that mixes "
                              "its batch")
-        return masked(rearrange(y, "(t b) ... -> t b ...", t=self.length, b=self.batch), self.lengths)
+        return masked(rearrange(y, f"{self.folded} -> t b ...", t=self.length, b=self.batch), self.lengths)
 
 
 def _hold(layer: Layer, old: dict[str, Tensor | None], live: Tensor) -> None:

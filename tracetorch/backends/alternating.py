@@ -19,6 +19,7 @@ class Alternating:
     """
 
     from_output = False
+    whole = True
 
     def __init__(self, program: Program, biased: bool) -> None:
         path = (WEIGHT, BIAS)[: 1 + biased]
@@ -27,6 +28,10 @@ class Alternating:
         self.states, self.starts, self._fed = program.states, program.starts, program.states.index(FED)
         self.parameters = (*program.parameters, *path)
         self.activations = (*program.activations, *[None] * len(path))
+
+    def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
+        """Return a contiguous input; see `Program`."""
+        return shape, x.resolve_neg().contiguous()
 
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:

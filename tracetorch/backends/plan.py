@@ -18,7 +18,7 @@ from ..looped import wrapped
 from ..pipeline import Step
 from ..stages.parameters import identity
 from . import choose, differentiable, eager
-from .program import Program, Refused, Scanned, shape_of
+from .program import Program, Refused, Scanned, Shape, shape_of
 
 Activation = Callable[[Tensor], Tensor]
 NO_TRANSFORMS = "a fused scan has no vmap, no forward-mode and no torch.func derivatives"
@@ -56,6 +56,7 @@ class Plan:
         self.step, self.call, self.backend, self.why_not, self.program = step, call, backend, why_not, program
         self.device, self.io, self.dtype = call.device, call.io, call.dtype
         self.shape, self.ndim = shape_of(1, call.shape, call.dim), len(call.shape)
+        self._last = self.shape
         self._made_of = witness(step) if choose.requested() != "eager" else None
         self._eager_anyway = choose.requested() == "eager"
         if program is None:
@@ -89,6 +90,13 @@ class Plan:
                 return False
         return True
 
+    def _over(self, steps: int) -> Shape:
+        """Return the shape of so many steps; the same object where it is as in the call before."""
+        last = self._last
+        if steps != last.T:
+            last = self._last = self.shape._replace(T=steps)
+        return last
+
     def __call__(self, x: Tensor, starts: Sequence[Tensor | None], stored: Sequence[Tensor],
                  rng: Callable[[], Tensor]) -> Scanned:
         """Scan x [T, *step], or [*step] for one time step.
@@ -106,7 +114,9 @@ class Plan:
         if self._order is not None:
             every = [*stored, *as_parameters(self.step, dtype).values()]
             stored = [every[i] for i in self._order]
-        shape = self.shape if x.ndim == self.ndim else self.shape._replace(T=len(x))
+        shape = self.shape if x.ndim == self.ndim else self._over(len(x))
+        if not x.is_contiguous():
+            shape, x = program.lay(shape, self.call.dim, x)
         key = rng() if program.draws else None
         if torch.is_grad_enabled() and wanted((x, *starts, *stored)):
             y, *rest = differentiable.Scan.apply(program, shape, key, x, *starts, *_apply(self._outside, stored))

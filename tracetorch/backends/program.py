@@ -9,19 +9,25 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from .memory import Lie
+
 
 class Refused(Exception):
     """A backend can't run a step; the text says why."""
 
 
 class Shape(NamedTuple):
-    """T steps of [outer, N, inner], the `inner` elements of a neuron next to one another; `step` is as users see it."""
+    """T steps of [outer, N, inner], the `inner` elements of a neuron next to one another; `step` is as users see it.
+
+    `lie` is None where what the scan writes is contiguous.
+    """
 
     T: int
     outer: int
     N: int
     inner: int
     step: torch.Size = torch.Size()
+    lie: Lie | None = None
 
     @property
     def size(self) -> int:
@@ -66,6 +72,7 @@ class Program(Protocol):
         activations: for each parameter the function from what is given to its value, through which backward leads;
             None where the value itself is given.
         draws: whether a step draws random numbers: then `rng` is its int64 pair (seed, position).
+        whole: whether the steps of every input must be contiguous.
         from_output: whether backward reads the output, and is given that in the place of x.
     """
 
@@ -77,7 +84,11 @@ class Program(Protocol):
     record: tuple[str, ...]
     activations: tuple[Callable[[Tensor], Tensor] | None, ...]
     draws: bool
+    whole: bool
     from_output: bool
+
+    def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
+        """Return how to scan an input that isn't contiguous, its neurons along `dim`, copied if it can't be read so."""
 
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:

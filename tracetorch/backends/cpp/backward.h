@@ -3,12 +3,42 @@
 // those of parameters added up.
 #pragma once
 #include "gradients.h"
+#include "places.h"
 
 namespace tt {
 
+// What the steps of one tile read and write: input, its gradient, cotangents of the output and of the traces.
+struct Tile {
+  Laid<const IO> x, gy;
+  Laid<IO> gx;
+  Laid<const T> gtrace[TRACES + 1];
+  alignas(64) IO x_room[W], gy_room[W], gx_room[W];
+  alignas(64) T gtrace_room[TRACES + 1][W];
+  Tile(const Arguments& a, long base, int w) {
+    find(x, a, a.pointer<const IO>(X), X_STRIDE, base, w);
+    find(gx, a, a.pointer<IO>(GX), OUT_STRIDE, base, w);
+    if (a[GY]) find(gy, a, a.pointer<const IO>(GY), GY_STRIDE, base, w);
+    else find(gy, no_cotangent);
+    for (int q = 0; q < TRACES; q++) {
+      const T* from = a.pointer<const T>(GTRACE_AT + q);
+      if (from) find(gtrace[q], a, from, GTRACE_STRIDE_AT + 3 * q, base, w);
+      else find(gtrace[q], zeros);
+    }
+  }
+};
+
+INLINE void backward_step(const Arguments& a, const Params& p, Tile& tile, long t, long base, const int w, const T* state, T* gstate, T* sums) {
+  const T* gtrace[TRACES + 1];
+  for (int q = 0; q < TRACES; q++) gtrace[q] = read(tile.gtrace[q], t, w, tile.gtrace_room[q]);
+  const IO* x = read(tile.x, t, w, tile.x_room);
+  const IO* gy = read(tile.gy, t, w, tile.gy_room);
+  Step::backward(w, x, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, gtrace, gstate, sums, place(tile.gx, t, tile.gx_room));
+  if (a[GX]) written(tile.gx, t, w, tile.gx_room);
+}
+
 INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, long base, const int w, T* scratch, T* sums) {
-  const IO* x = a.pointer<const IO>(X) + base;
-  const long steps = a[STEPS], stride = a[X_STRIDE], segment = a[SEGMENT];
+  Tile tile(a, base, w);
+  const long steps = a[STEPS], segment = a[SEGMENT];
   alignas(64) T gstate[(STATES + 1) * W];
   for (int q = 0; q < STATES; q++) {
     const T* from = a.pointer<const T>(GFINAL_AT + q);
@@ -20,14 +50,14 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
     else begin(scratch, a, START_AT, base, w);
     for (long t = first; t < last + (TAPE > 0); t++) {
       T* state = scratch + (t - first) * FRAME;
-      if (t + AHEAD <= last) prefetch(x + (t + AHEAD) * stride, w);
-      Step::advance(w, x + t * stride, state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
+      if (t + AHEAD <= last) prefetch(tile.x, t + AHEAD, w);
+      Step::advance(w, read(tile.x, t, w, tile.x_room), state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
     }
     for (long t = last; t >= first; t--) {
-      if (t >= segment) prefetch(x + (t - segment) * stride, w);
-      if (a[GY] && t >= AHEAD) prefetch(a.pointer<const IO>(GY) + (t - AHEAD) * a[GY_STRIDE] + base, w);
-      if (a[GX] && t >= AHEAD) prefetch_to_write(a.pointer<IO>(GX) + (t - AHEAD) * g.size + base, w);
-      backward_step(a, g, p, t, base, w, scratch + (t - first) * FRAME, gstate, sums);
+      if (t >= segment) prefetch(tile.x, t - segment, w);
+      if (a[GY] && t >= AHEAD) prefetch(tile.gy, t - AHEAD, w);
+      if (a[GX] && t >= AHEAD) prefetch_to_write(tile.gx, t - AHEAD, w);
+      backward_step(a, p, tile, t, base, w, scratch + (t - first) * FRAME, gstate, sums);
     }
   }
   for (int q = 0; q < STATES; q++) {

@@ -24,8 +24,8 @@ __all__ = [
 
 HERE = Path(__file__).parent
 HEADERS = (
-    "math.h", "number.h", "loop.h", "forward.h", "gradients.h", "backward.h", "feedback.h", "feedback_forward.h",
-    "feedback_backward.h", "matrix/matrix.h", "matrix/kernels.h", "matrix/lists.h",
+    "math.h", "number.h", "loop.h", "places.h", "forward.h", "gradients.h", "backward.h",
+    "feedback.h", "feedback_forward.h", "feedback_backward.h", "matrix/matrix.h", "matrix/kernels.h", "matrix/lists.h",
 )
 SIGNED = '\nextern "C" const char *tracetorch_name() { return "NAME"; }\n'
 ADDRESS = ctypes.c_void_p

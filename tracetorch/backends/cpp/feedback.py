@@ -12,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ...fusion.capture import CapturedStep
 from ...looped import BIAS, FED, WEIGHT
 from ..program import Gradients, Shape
-from . import matrix
+from . import matrix, rooms
 from .matrix.linear import LIMIT, Workspace
 from .program import CppProgram, Loop
 from .source import Layout
@@ -29,6 +29,7 @@ class FeedbackProgram(CppProgram):
     """
 
     from_output = True
+    whole = True
 
     def __init__(self, step: CapturedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...],
                  biased: bool):
@@ -37,6 +38,10 @@ class FeedbackProgram(CppProgram):
         self.parameters = (*step.params, *path)
         self.activations = (*activations, *[None] * len(path))
         self._fed, self._own = step.states.index(FED), len(step.params)
+
+    def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
+        """Return an input with contiguous steps; see `Program`."""
+        return shape, rooms.placed(x, shape, whole=True)[0]
 
     def kept_elements(self, shape: Shape) -> int:
         """Return the size of what forward keeps: the states before every segment but the first, and every drive."""

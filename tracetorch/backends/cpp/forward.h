@@ -1,16 +1,21 @@
 // The loop forward in time. `Step::forward` computes one row of lanes: x and states in, y, next states, traces out.
 #pragma once
-#include "loop.h"
+#include "places.h"
 
 namespace tt {
 
 INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, long base, const int w) {
-  const IO* x = a.pointer<const IO>(X) + base;
-  IO* y = a.pointer<IO>(Y) + base;
+  Laid<const IO> x;
+  Laid<IO> y;
+  Laid<T> traces[TRACES + 1];
+  find(x, a, a.pointer<const IO>(X), X_STRIDE, base, w);
+  find(y, a, a.pointer<IO>(Y), OUT_STRIDE, base, w);
+  for (int q = 0; q < TRACES; q++) find(traces[q], a, a.pointer<T>(TRACE_AT + q), OUT_STRIDE, base, w);
+  alignas(64) IO x_room[W], y_room[W];
+  alignas(64) T trace_room[TRACES + 1][W], state[(STATES + 1) * W];
   T* checkpoint = a.pointer<T>(CHECKPOINTS);
-  alignas(64) T state[(STATES + 1) * W];
   begin(state, a, START_AT, base, w);
-  const long steps = a[STEPS], stride = a[X_STRIDE];
+  const long steps = a[STEPS];
   for (long t = 0, since = 0; t < steps; t++, since++) {
     if (checkpoint && since == a[SEGMENT]) {
       scatter(state, checkpoint + base, g.size, w);
@@ -18,12 +23,14 @@ INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, lon
       since = 0;
     }
     if (t + AHEAD < steps) {
-      prefetch(x + (t + AHEAD) * stride, w);
-      prefetch_to_write(y + (t + AHEAD) * g.size, w);
+      prefetch(x, t + AHEAD, w);
+      prefetch_to_write(y, t + AHEAD, w);
     }
     T* trace[TRACES + 1];
-    for (int q = 0; q < TRACES; q++) trace[q] = a.pointer<T>(TRACE_AT + q) + t * g.size + base;
-    Step::forward(w, x + t * stride, state, state, p, draw_at(a, t), (uint64_t)base, y + t * g.size, trace);
+    for (int q = 0; q < TRACES; q++) trace[q] = place(traces[q], t, trace_room[q]);
+    Step::forward(w, read(x, t, w, x_room), state, state, p, draw_at(a, t), (uint64_t)base, place(y, t, y_room), trace);
+    written(y, t, w, y_room);
+    for (int q = 0; q < TRACES; q++) written(traces[q], t, w, trace_room[q]);
   }
   for (int q = 0; q < STATES; q++) {
     T* to = a.pointer<T>(FINAL_AT + q) + base;

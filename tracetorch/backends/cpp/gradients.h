@@ -1,6 +1,6 @@
-// What both loops backward in time share: one step of a tile, and the gradients of the parameters. GRADS of them need
-// one; GRAD_IS_VECTOR says which have one per neuron. TAPE values of a step are written down in recomputing it, because
-// they cost more to compute again.
+// What both loops backward in time share: the gradients of the parameters. GRADS of them need one; GRAD_IS_VECTOR says
+// which have one per neuron. TAPE values of a step are written down in recomputing it, because they cost more to
+// compute again.
 #pragma once
 #include "loop.h"
 
@@ -10,18 +10,6 @@ constexpr int FRAME = (STATES + TAPE) * W;      // what is kept of a step of the
 
 alignas(64) static const T zeros[W] = {};
 alignas(64) static const IO no_cotangent[W] = {};
-
-INLINE void backward_step(const Arguments& a, const Grid& g, const Params& p, long t, long base, const int w, const T* state, T* gstate, T* sums) {
-  const IO* gy = a.pointer<const IO>(GY);
-  IO* gx = a.pointer<IO>(GX);
-  const T* gtrace[TRACES + 1];
-  for (int q = 0; q < TRACES; q++) {
-    const T* from = a.pointer<const T>(GTRACE_AT + q);
-    gtrace[q] = from ? from + t * a[GTRACE_STRIDE_AT + q] + base : zeros;
-  }
-  gy = gy ? gy + t * a[GY_STRIDE] + base : no_cotangent;
-  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, gtrace, gstate, sums, gx ? gx + t * g.size + base : gx);
-}
 
 // Sums of one block of lanes over the rows of a chunk, put where `reduce` finds them: `vectors` holds
 // [chunks, GRADS, columns], `scalars` [tasks, GRADS].

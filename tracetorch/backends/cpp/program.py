@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ...fusion.capture import CapturedStep
+from ..memory import Places
 from ..program import Gradients, Scanned, Shape
-from . import build
+from . import build, rooms
 from .slots import Slots
 from .source import Layout, Wanted, backward_source, forward_source
 
@@ -23,6 +24,7 @@ class CppProgram:
     """The compiled code of one captured step in one layout; a `backends.program.Program`."""
 
     from_output = False
+    whole = False
 
     def __init__(self, step: CapturedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...]):
         self.step, self.layout, self.activations = step, layout, activations
@@ -38,22 +40,23 @@ class CppProgram:
             self._forward = Loop("forward", *forward_source(self.step, self.layout))
         return self._forward
 
+    def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
+        """Return how to scan an input that is not contiguous; see `Program`."""
+        return rooms.lay(shape, dim, x, self.draws)
+
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:
         """Scan; see `Program`."""
         loop = self._forward or self.ready()
-        size = shape.size
-        outputs = [_like(x), *_several(len(self.states), x, shape.step, self.dtype)]
-        if self.record:
-            outputs += _several(len(self.record), x, x.shape, self.dtype)
+        outputs = rooms.outputs(shape, x, len(self.states), len(self.record), self.dtype)
         count = self.kept_elements(shape) if keep else 0
         kept = torch.empty(count, dtype=self.dtype) if count else None
-        x = rows(x, shape.step)
+        x, there = rooms.placed(x, shape, self.whole)
         values = self._ready(values)
-        inputs = [*self._ready(starts, size), *[values[q] for q in self._order]]
-        slots = loop.slots(shape, x, kept, rng)
-        put(slots, loop.at["Y"], [*outputs, *inputs])
-        if size:
+        inputs = [*self._ready(starts, shape), *[values[q] for q in self._order]]
+        slots = loop.slots(shape, x, there, kept, rng)
+        rooms.put(slots, loop.at["Y"], [*outputs, *inputs])
+        if shape.size:
             self._call(loop, slots, shape, values, kept)
         states = 1 + len(self.states)
         return Scanned(outputs[0], outputs[1:states], outputs[states:], kept)
@@ -67,25 +70,22 @@ class CppProgram:
         loop = self._backward.get(computed)
         if loop is None:
             loop = self._backward[computed] = Loop("backward", *backward_source(self.step, self.layout, computed))
-        step, size = shape.step, shape.size
-        gx = _like(x) if wanted.x else None
-        gstarts = [torch.empty(step, dtype=self.dtype) if want else None for want in wanted.starts]
+        gx = rooms.room(x, shape.lie) if wanted.x else None
+        gstarts = [rooms.state_room(shape, self.dtype) if want else None for want in wanted.starts]
         gparams = self._gradients(computed, shape)
-        x, gy = rows(x, step), None if gy is None else rows(gy, step)
-        grecordings = [None if g is None else rows(g, step) for g in grecordings]
-        starts, gfinals = self._ready(starts, size), self._ready(gfinals, size)
+        x, there = rooms.placed(x, shape, self.whole)
+        given_back = [(None, None) if g is None else rooms.placed(g, shape, self.whole) for g in (gy, *grecordings)]
+        gy, *grecordings = [g for g, _ in given_back]
+        starts, gfinals = self._ready(starts, shape), self._ready(gfinals, shape)
         params, stored = self._ready(values), self._ready(given)
         grads = computed.of(self.layout)
-        slots = loop.slots(shape, x, kept, rng)
-        strides = [0 if g is None else g.stride(0) for g in (gy, *grecordings)]
-        slots[loop.at["GY_STRIDE"]] = strides[0]
-        for i, stride in enumerate(strides[1:], loop.at["GTRACE_STRIDE_AT"]):
-            slots[i] = stride
-        put(slots, loop.at["GY"], [
+        slots = loop.slots(shape, x, there, kept, rng)
+        rooms.put_places(slots, loop.at["GY_STRIDE"], [there for _, there in given_back])
+        rooms.put(slots, loop.at["GY"], [
             gy, gx, *starts, *[params[q] for q in self._order], *gfinals, *grecordings, *gstarts,
             *[gparams[q] for q in grads], *[stored[q] for q in grads],
         ])
-        if size:
+        if shape.size:
             self._call(loop, slots, shape, params, kept)
         return gx, gstarts, gparams
 
@@ -114,50 +114,19 @@ class CppProgram:
                     gradients[q] = room
         return gradients
 
-    def _ready(self, tensors: Sequence[Any], size: int | None = None) -> list[Any]:
-        """Contiguous tensors of the computation's dtype, on the CPU, of `size` elements each; None stays None."""
-        dtype = self.dtype
+    def _ready(self, tensors: Sequence[Any], shape: Shape | None = None) -> list[Any]:
+        """Parameters, or states of `shape`, in the dtype of the computation and side by side; None stays None."""
+        dtype, size = self.dtype, None if shape is None else shape.size
         for t in tensors:
             if t is not None and (t.dtype is not dtype or not t.is_cpu or (size is not None and t.numel() != size)):
                 raise TypeError(
                     f"{self.name}: a fused scan on the CPU computes in {dtype} on steps of {size} elements, but "
                     f"got {t.dtype} of shape {list(t.shape)} on {t.device}"
                 )
+        if shape is not None and shape.lie is not None:
+            tensors = [None if t is None else t.permute(shape.lie.order) for t in tensors]
         return [t if t is None or (t.is_contiguous() and not t.is_neg()) else t.resolve_neg().contiguous()
                 for t in tensors]
-
-
-def rows(x: Tensor, step: torch.Size) -> Tensor:
-    """Return x [T, *step] or [*step] with each step contiguous, copied only where it is not; time has any stride."""
-    x = x.resolve_neg() if x.is_neg() else x
-    if x.is_contiguous():
-        return x
-    if x.ndim == len(step):
-        return x.contiguous()
-    expected = 1
-    for length, stride in zip(reversed(x.shape[1:]), reversed(x.stride()[1:]), strict=True):
-        if length != 1 and stride != expected:
-            return x.contiguous()
-        expected *= length
-    return x
-
-
-def _like(x: Tensor) -> Tensor:
-    """An empty contiguous tensor; empty_like is the fastest way where it gives one."""
-    return torch.empty_like(x) if x.is_contiguous() else torch.empty(x.shape, dtype=x.dtype)
-
-
-def _several(count: int, x: Tensor, shape: torch.Size, dtype: torch.dtype) -> list[Tensor]:
-    """Return so many empty tensors."""
-    if not count:
-        return []
-    first = _like(x) if x.dtype is dtype and x.shape == shape else torch.empty(shape, dtype=dtype)
-    return [first, *[torch.empty_like(first) for _ in range(count - 1)]]
-
-
-def put(slots: array, at: int, tensors: Sequence[Tensor | None]) -> None:
-    """Write down addresses, one after another."""
-    slots[at : at + len(tensors)] = array("q", [0 if t is None else t.data_ptr() for t in tensors])
 
 
 class Loop:
@@ -169,20 +138,30 @@ class Loop:
         self.at, self._slots = slots.at, slots
         self._last: tuple[Shape, array] | None = None
 
-    def slots(self, shape: Shape, x: Tensor, kept: Tensor | None, rng: Tensor | None) -> array:
-        """Return the arguments, as far as both loops have them."""
+    def slots(self, shape: Shape, x: Tensor, there: Places | None, kept: Tensor | None, rng: Tensor | None) -> array:
+        """Return the arguments, as far as both loops have them; what lies anywhere is contiguous until written over."""
         at, last = self.at, self._last
         if last is None or last[0] is not shape:
-            T, outer, N, inner, _ = shape
-            numbers = self._slots.filled(STEPS=T, OUTER=outer, NEURONS=N, INNER=inner, SEGMENT=SEGMENT)
-            last = self._last = shape, numbers
+            last = self._last = shape, self._shaped(shape)
         slots = last[1][:]
         slots[at["THREADS"]] = 1 if _forked else torch.get_num_threads()
-        slots[at["X"]], slots[at["X_STRIDE"]] = x.data_ptr(), x.stride(0)
+        slots[at["X"]] = x.data_ptr()
+        if there is not None:
+            rooms.put_places(slots, at["X_STRIDE"], [there])
         if kept is not None:
             slots[at["CHECKPOINTS"]] = kept.data_ptr()
         if rng is not None:
             slots[at["SEED"]], slots[at["POSITION"]] = rng.tolist()
+        return slots
+
+    def _shaped(self, shape: Shape) -> array:
+        T, outer, N, inner, _, lie = shape
+        slots = self._slots.filled(STEPS=T, OUTER=outer, NEURONS=N, INNER=inner, SEGMENT=SEGMENT)
+        contiguous = Places(shape.size, max(shape.size, 1), 0)
+        for at in self._slots.places:
+            rooms.put_places(slots, at, [contiguous])
+        if lie is not None:
+            rooms.put_places(slots, self.at["OUT_STRIDE"], [lie.out])
         return slots
 
     def __call__(self, slots: array) -> None:

@@ -14,6 +14,11 @@ _BOTH = (
     ("SEGMENT", "steps between kept states"),
     ("X", "input"),
     ("X_STRIDE", "elements from one step to the next"),
+    ("X_PIECE", "elements side by side in a step"),
+    ("X_APART", "elements from one such piece to the next"),
+    ("OUT_STRIDE", "the same of y and recordings, and of the gradient of x"),
+    ("OUT_PIECE", ""),
+    ("OUT_APART", ""),
     ("CHECKPOINTS", "kept states"),
     ("SEED", "random numbers"),
     ("POSITION", "of the first step, in their stream"),
@@ -44,6 +49,11 @@ class Slots:
         for name, count, _ in self.groups:
             self.at[name] = self.size
             self.size += count
+
+    @property
+    def places(self) -> list[int]:
+        """Where the strides are that are followed by what else says where a tensor lies."""
+        return [self.at[name] + k for name, count, _ in self.groups if "STRIDE" in name for k in range(0, count, 3)]
 
     def enum(self) -> str:
         """Return the C++ names of the places."""
@@ -76,8 +86,10 @@ def backward_slots(states: int, parameters: int, recordings: int, gradients: int
     return Slots([      # from GY on, the order in which program.py puts them
         *((name, 1, what) for name, what in _BOTH),
         *(_FEEDBACK if feedback else ()),
-        ("GY_STRIDE", 1, "elements from one step to the next, of the cotangent of the output"),
-        ("GTRACE_STRIDE_AT", recordings, "and of the recordings"),
+        ("GY_STRIDE", 1, "as of x, of the cotangent of the output"),
+        ("GY_PIECE", 1, ""),
+        ("GY_APART", 1, ""),
+        ("GTRACE_STRIDE_AT", 3 * recordings, "and of those of the recordings"),
         ("GY", 1, "cotangent of the output"),
         ("GX", 1, "gradient of the input"),
         ("START_AT", states, "start states"),

@@ -17,11 +17,16 @@ class TritonProgram:
     """The kernels of one chain; a `backends.program.Program`."""
 
     from_output = False
+    whole = True
 
     def __init__(self, name: str, chain: Chain, dtype: torch.dtype, record: tuple[str, ...],
                  activations: tuple[Callable[[Tensor], Tensor] | None, ...]):
         self.name, self.chain, self.dtype, self.record, self.activations = name, chain, dtype, record, activations
         self.states, self.starts, self.parameters, self.draws = chain.states, chain.init, chain.parameters, chain.draws
+
+    def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
+        """Return an input, copied where its steps are not contiguous; see `Program`."""
+        return shape, launch.rows(x.resolve_neg(), shape.step)[0]
 
     def forward(self, shape: Shape, x: Tensor, starts: Sequence[Tensor | None], values: Sequence[Tensor],
                 rng: Tensor | None, keep: bool) -> Scanned:
