@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 torch.set_default_dtype(torch.float64)      # Norse makes its default parameters at import
 with warnings.catch_warnings():             # their own deprecations, at import
@@ -19,6 +19,8 @@ with warnings.catch_warnings():             # their own deprecations, at import
     import snntorch
     from rockpool.nn.modules import LIFTorch
     from snntorch import surrogate as snn_surrogate
+    from spikingjelly.activation_based import functional as jelly_functional
+    from spikingjelly.activation_based import layer as jelly_layer
     from spikingjelly.activation_based import neuron as jelly
     from spikingjelly.activation_based import surrogate as jelly_surrogate
 torch.set_default_dtype(torch.float32)
@@ -54,7 +56,7 @@ def norse_run(cell: Any, x: Tensor) -> Tensor:
 
 def jelly_run(node: Any, x: Tensor) -> Tensor:
     """Call once with time first, in step mode "m"."""
-    node.step_mode = "m"
+    jelly_functional.set_step_mode(node, "m")
     y = node(x)
     return y if isinstance(y, Tensor) else torch.stack(y)
 
@@ -68,7 +70,7 @@ def batch_first(neuron: Any, x: Tensor) -> Tensor:
 LIBRARIES = {
     "snnTorch": Library({"snn": snntorch, "surrogate": snn_surrogate}, snntorch_run),
     "Norse": Library(vars(norse.torch), norse_run),
-    "SpikingJelly": Library({"neuron": jelly, "surrogate": jelly_surrogate}, jelly_run),
-    "sinabs": Library({"sl": sinabs.layers, "sa": sinabs.activation}, batch_first),
+    "SpikingJelly": Library({"neuron": jelly, "layer": jelly_layer, "surrogate": jelly_surrogate}, jelly_run),
+    "sinabs": Library({"sl": sinabs.layers, "sa": sinabs.activation, "nn": nn}, batch_first),
     "Rockpool": Library({"LIFTorch": LIFTorch}, batch_first, torch.float32, 1e-5),
 }
