@@ -91,6 +91,81 @@ def snntorch_leaky(neurons: int) -> Run:
     return run
 
 
+def fed_back(neurons: int) -> Run:
+    """Our recurrent layer, scanned."""
+    import tracetorch as tt
+    layer = tt.Feedback(tt.snn.LIB(neurons), torch.nn.Linear(neurons, neurons, bias=False))
+
+    def run(x: Tensor) -> Tensor:
+        layer.zero_states()
+        return tt.scan(layer, x)
+    return run
+
+
+def fed_back_by_hand(neurons: int) -> Run:
+    """The same in plain PyTorch, as one writes it without a library for it."""
+    import tracetorch as tt
+    layer, path = tt.snn.LIB(neurons), torch.nn.Linear(neurons, neurons, bias=False)
+
+    def run(x: Tensor) -> Tensor:
+        layer.zero_states()
+        fed, out = torch.zeros_like(x[0]), []
+        with tt.backend("eager"):
+            for x_t in x:
+                fed = layer(x_t + path(fed))
+                out.append(fed)
+        return torch.stack(out)
+    return run
+
+
+def products(neurons: int) -> Run:
+    """For scale: one product of all steps at once, which forward and backward is three."""
+    weight = torch.randn(neurons, neurons, requires_grad=True)
+    return lambda x: x @ weight
+
+
+def snntorch_rleaky(neurons: int) -> Run:
+    """snnTorch's recurrent Leaky, called once per step."""
+    import snntorch
+    layer = snntorch.RLeaky(beta=0.9, linear_features=neurons, learn_beta=True, learn_threshold=True)
+    layer.recurrent = torch.nn.Linear(neurons, neurons, bias=False)
+
+    def run(x: Tensor) -> Tensor:
+        spike, mem = layer.init_rleaky()
+        out = []
+        for x_t in x:
+            spike, mem = layer(x_t, spike, mem)
+            out.append(spike)
+        return torch.stack(out)
+    return run
+
+
+def spikingjelly_recurrent(neurons: int) -> Run:
+    """SpikingJelly's container, whose matrix covers the input as well as the output."""
+    from spikingjelly.activation_based import functional, layer, neuron
+    net = layer.LinearRecurrentContainer(neuron.ParametricLIFNode(), neurons, neurons, bias=False, step_mode="m")
+
+    def run(x: Tensor) -> Tensor:
+        y = net(x)
+        functional.reset_net(net)
+        return y
+    return run
+
+
+def norse_recurrent(neurons: int) -> Run:
+    """Norse's recurrent LIF, which multiplies the input by a matrix as well; its neurons learn nothing."""
+    import norse.torch
+    cell = norse.torch.LIFRecurrentCell(neurons, neurons)
+
+    def run(x: Tensor) -> Tensor:
+        state, out = None, []
+        for x_t in x:
+            spike, state = cell(x_t, state)
+            out.append(spike)
+        return torch.stack(out)
+    return run
+
+
 CONTESTANTS: dict[str, Callable[[int], Run]] = {
     "torch.sigmoid": activation(torch.sigmoid),
     "torch.relu": activation(torch.relu),
@@ -105,6 +180,15 @@ CONTESTANTS: dict[str, Callable[[int], Run]] = {
     "snntorch Leaky": snntorch_leaky,
     "traceTorch 0.19 LIB": stepped("LIB"),
     "traceTorch 0.19 DSRLITS": stepped("DSRLITS"),
+}
+WITH_FEEDBACK: dict[str, Callable[[int], Run]] = {
+    "tracetorch Feedback(LIB)": fed_back,
+    "tracetorch LIB": scanned("LIB"),
+    "torch products": products,
+    "tracetorch LIB, path by hand": fed_back_by_hand,
+    "snntorch RLeaky": snntorch_rleaky,
+    "spikingjelly LinearRecurrentContainer": spikingjelly_recurrent,
+    "norse LIFRecurrentCell": norse_recurrent,
 }
 
 

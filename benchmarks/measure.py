@@ -116,7 +116,8 @@ def version(name: str) -> str:
     if "0.19" in name:
         return "0.19.2"
     library = name.split()[0]
-    ours = {"torch.sigmoid": torch.__version__, "torch.relu": torch.__version__, "tracetorch": tracetorch.__version__}
+    ours = {"torch.sigmoid": torch.__version__, "torch.relu": torch.__version__, "torch": torch.__version__,
+            "tracetorch": tracetorch.__version__}
     return ours.get(library) or importlib.metadata.version(library)
 
 

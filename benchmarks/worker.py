@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 
 import torch
-from contestants import CONTESTANTS
+from contestants import CONTESTANTS, WITH_FEEDBACK
 
 
 def main(name: str, t: int, b: int, n: int, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    run = CONTESTANTS[name](n)
+    run = (CONTESTANTS | WITH_FEEDBACK)[name](n)
     x = torch.randn(t, b, n)
     g = torch.randn(t, b, n)
 

@@ -160,6 +160,28 @@ def test_threads_do_not_show():
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(16,), (1, 20), (5, 130), (40, 24)], ids=str)
+def test_gradients_of_single_steps(shape, bias):
+    """In float32 against float64: one step of few rows takes a way of its own backward."""
+    layer = feedback(tt.snn.SLIB(shape[-1]), bias=bias, dtype=torch.float32)
+    exact = copy.deepcopy(layer).double()
+    x = torch.randn(5, *shape)
+    fed = 0.3 * torch.randn(*shape)
+    found = []
+    for one, dtype in ((layer, torch.float32), (exact, torch.float64)):
+        leaf, start = x.to(dtype).requires_grad_(), fed.to(dtype).requires_grad_()
+        if one is layer:
+            one.fed = start
+            y = torch.stack([one(x_t) for x_t in leaf])
+        else:
+            y = reference(one, leaf, start)
+        loss = (y * torch.linspace(-1, 1, y.numel(), dtype=dtype).view(y.shape)).sum()
+        found.append([y, *torch.autograd.grad(loss, [leaf, start, *one.parameters()])])
+    for got, want in zip(*found, strict=True):
+        assert (got - want).abs().max() <= 1e-5 * want.abs().max()
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.02, 0.2, 0.6])
 def test_skipped_zeros_do_not_show(rate):
     """With a bias far below threshold few neurons fire, and zeros are skipped; real-valued outputs, never."""

@@ -83,12 +83,15 @@ class Feedback(Layer):
 
     def carried_states(self) -> dict[str, Tensor | None]:
         """Return every state, the neuron's too, None where it is not in use."""
-        return {FED: self.__dict__[FED], **self.neuron.carried_states()}
+        held = self.__dict__
+        return {FED: held[FED], **held["_modules"]["neuron"].carried_states()}
 
     def carry_states(self, states: dict[str, Tensor]) -> None:
         """Carry new states on, each where it lives."""
-        self.neuron.carry_states({name: state for name, state in states.items() if name != FED})
-        super().carry_states({name: state for name, state in states.items() if name == FED})
+        own = dict(states)
+        if FED in own:
+            super().carry_states({FED: own.pop(FED)})
+        self.__dict__["_modules"]["neuron"].carry_states(own)
 
     def TTcompile(self) -> None:
         """Replace every `raw_` tensor of the neuron by its value, for inference; `TTdecompile` takes it back."""
@@ -111,30 +114,29 @@ class Feedback(Layer):
     @property
     def stepped_because(self) -> str | None:  # type: ignore[override]
         """Why a scan steps this layer in Python; None where it does not."""
-        neuron, path = self.neuron, self.path
+        modules = self.__dict__["_modules"]
+        neuron, path = modules["neuron"], modules["path"]
         if not isinstance(neuron, Neuron) or not neuron.fuses:
             return f"its neuron, {type(neuron).__name__}, has a forward of its own"
         if type(path).forward not in LINEAR or "forward" in vars(path):
             return f"its path is {type(path).__name__}, and only nn.Linear runs inside a loop"
         for module in (neuron, path):
-            if module._forward_hooks or any(not hasattr(h, "_tensor_name") and not hasattr(h, "name")
-                                            for h in module._forward_pre_hooks.values()):
+            before = module._forward_pre_hooks
+            if module._forward_hooks or (before and not all(map(_computes, before.values()))):
                 return f"its {type(module).__name__} has forward hooks, which are called at every step"
         return None
 
     def described(self, io: torch.dtype, device: torch.device) -> tuple[Step, Any]:
         """Return the step, and what else decides how a scan runs, for an input [T, num_neurons]."""
-        path = self._weights()
-        _, dtype = self.neuron.dtypes(torch.empty(0, dtype=io, device=device), path)
-        return self.neuron.described(dtype, device, path)
+        return self.neuron.described(io, device, self._weights())
 
     def _weights(self) -> tuple[Tensor, ...]:
         """Return weight and bias of the path."""
-        path = self.path
+        path = self.__dict__["_modules"]["path"]
         for hook in path._forward_pre_hooks.values():       # torch.nn.utils computes a weight in it
             hook(path, None)
-        weight: Tensor = path.weight  # type: ignore[assignment]
-        bias: Tensor | None = path.bias  # type: ignore[assignment]
+        weight: Tensor = path.weight
+        bias: Tensor | None = path.bias
         if weight.shape != (self.num_neurons, self.num_neurons):
             raise ValueError(f"{self._where}: the weight of the path has shape {list(weight.shape)}; it must have "
                              f"[{self.num_neurons}, {self.num_neurons}] (num_neurons)")
@@ -181,6 +183,8 @@ class Feedback(Layer):
         running = current.running()
         if running is not None:
             return running.scan(self, x)
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{self._where}: the input must be a tensor, got {type(x).__name__}")
         if self.fuses:
             return self.advance(x, x.shape)
         out, drive = self._drive(x, self.__dict__[FED])
@@ -197,15 +201,13 @@ class Feedback(Layer):
     def _run(self, x: Tensor, shape: torch.Size, states: dict[str, Tensor | None], record: tuple[str, ...] = (),
              lengths: Tensor | None = None) -> tuple[Tensor, States, States]:
         """Run in the dtype of the computation, in which outputs are fed back before they are rounded."""
-        path = self._weights()
-        out, dtype = self.neuron.dtypes(x, path)
+        neuron, path = self.__dict__["_modules"]["neuron"], self._weights()
         if self._axis(len(shape)) != len(shape) - 1:
             raise ValueError(f"{self._where}: nn.Linear acts along the last dimension, but the neurons lie along "
                              f"dim={self.dim} of one step {list(shape)}; move them last, or give a path that acts "
                              "along that dimension, such as nn.Conv2d")
-        x = x if x.dtype is dtype else x.to(dtype)
-        y, new, recordings = self.neuron.run(x, shape, states, record, lengths, path)
-        return y if y.dtype is out else y.to(out), new, recordings
+        y, new, recordings = neuron.run(x, shape, states, record, lengths, path)
+        return y if y.dtype is x.dtype else y.to(neuron.dtypes(x, path)[0]), new, recordings
 
     def _drive(self, x: Tensor, fed: Tensor | None) -> tuple[torch.dtype, Tensor]:
         """Return the dtype of the output, and what the neurons receive, where the path is called as a module."""
@@ -218,3 +220,8 @@ class Feedback(Layer):
             raise ValueError(f"{self._where}: the path gives {list(back.shape)} for an output {list(fed.shape)}; it "
                              f"must give the shape of the input, {list(x.shape)}")
         return out, x.to(dtype) + back
+
+
+def _computes(hook: Any) -> bool:
+    """Say whether a hook is one of torch.nn.utils, which computes a weight (pruned, or normalised the old way)."""
+    return hasattr(hook, "_tensor_name") or hasattr(hook, "name")

@@ -198,7 +198,8 @@ class Neuron(SpikingLayer):
         """Run over x [T, *shape], or [*shape] for one step, from `states`, which may hold more; change nothing.
 
         Args:
-            path: weight and bias through which the output is led back to the input (`tt.Feedback`).
+            path: weight and bias through which the output is led back to the input (`tt.Feedback`); then the output
+                is in the dtype of the computation.
         """
         stored = [*self._stored(), *path] if path else self._stored()
         names: Sequence[str] = (*self.pipeline.states, FED) if path else tuple(self.pipeline.states)
@@ -264,7 +265,8 @@ class Neuron(SpikingLayer):
                                  f"[] or [{self.num_neurons}] (num_neurons)")
         names = [*self.pipeline.parameters, WEIGHT, BIAS]
         ranks = dict(zip(names, [t.ndim for t in stored], strict=False))
-        return Call(x.device, shape, dim, *self.dtypes(x, stored[own:]), ranks, record)
+        out, dtype = self.dtypes(x, stored[own:])
+        return Call(x.device, shape, dim, dtype if stored[own:] else out, dtype, ranks, record)
 
     def _check_step(self, shape: torch.Size) -> int:
         """Return the neuron dimension of one step's shape, or raise where it has another number of neurons."""

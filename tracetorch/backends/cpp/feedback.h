@@ -52,7 +52,7 @@ struct Matrices {
   Matrices(const Arguments& a, bool transposed) : table(a.pointer<const Matrix<T>>(MATRIX)), N(a[NEURONS]) {
     packed = a.pointer<const T>(PACKED);
     finite = a[FINITE] != 0;
-    if (packed) return;
+    if (packed || !table) return;
     const T* weight = a.pointer<const T>(WEIGHT);
     const size_t bytes = sizeof(T) * (size_t)table->packed_size(N, N) + 64;
     packed = mine = (T*)std::aligned_alloc(64, (bytes + 63) / 64 * 64);

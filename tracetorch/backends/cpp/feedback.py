@@ -13,7 +13,7 @@ from ...fusion.capture import CapturedStep
 from ...looped import BIAS, FED, WEIGHT
 from ..program import Gradients, Shape
 from . import matrix, rooms
-from .matrix.linear import LIMIT, Workspace
+from .matrix.linear import FEW_ROWS, LIMIT, Workspace
 from .program import CppProgram, Loop
 from .source import Layout
 
@@ -58,12 +58,24 @@ class FeedbackProgram(CppProgram):
         gdrive, gstarts, gparams = super().backward(
             shape, own, drive, starts, given, values, rng, kept, gy, gfinals, grecordings)
         assert gdrive is not None
-        gpath: list[Tensor | None] = [None] * len(given[self._own :])
-        if wanted.params[self._own]:
-            gpath[0] = _weight_gradient(gdrive, x, starts[self._fed], shape)
-        if any(wanted.params[self._own + 1 :]):
-            gpath[1] = gdrive.view(-1, shape.N).sum(0)
-        return gdrive if wanted.x else None, gstarts, [*gparams, *gpath]
+        weight, need_weight, need_bias = values[self._own], wanted.params[self._own], any(wanted.params[self._own + 1 :])
+        if self._few(shape):
+            g, start, gstart = gdrive.view(-1, shape.N), starts[self._fed], gstarts[self._fed]
+            needs = gstart is not None, need_weight and start is not None, need_bias
+            fed = None if start is None else start.contiguous().view(-1, shape.N)
+            back, *gpath = matrix.gradients(g, fed, weight.contiguous(), needs, torch.get_num_threads())
+            if gstart is not None and back is not None:
+                gstart.add_(back.view(shape.step))
+            if need_weight and start is None:
+                gpath[0] = torch.zeros_like(weight)
+        else:
+            gpath = [_weight_gradient(gdrive, x, starts[self._fed], shape) if need_weight else None,
+                     gdrive.view(-1, shape.N).sum(0) if need_bias else None]
+        return gdrive if wanted.x else None, gstarts, [*gparams, *gpath[: len(given) - self._own]]
+
+    def _few(self, shape: Shape) -> bool:
+        """Whether backward is one step of few rows: for these W is read where it lies, with all gradients in one call."""
+        return shape.T == 1 and 0 < shape.outer <= FEW_ROWS and self.dtype is torch.float32
 
     def _call(self, loop: Loop, slots: array, shape: Shape, values: Sequence[Tensor], kept: Tensor | None) -> None:
         """Run a loop with the matrix packed."""
@@ -74,6 +86,9 @@ class FeedbackProgram(CppProgram):
         if forward and kept is not None:
             slots[at["DRIVE"]] = kept.data_ptr() + super().kept_elements(shape) * kept.element_size()
         if self.dtype is not torch.float32:     # the call packs it
+            return loop(slots)
+        if not forward and self._few(shape):
+            slots[at["MATRIX"]] = 0     # no product inside
             return loop(slots)
         own = _workspace_of(weight).taken()
         try:

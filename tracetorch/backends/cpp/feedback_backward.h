@@ -53,7 +53,7 @@ static void backward_share(const Arguments& a, const FedGrid& g, const Share& k,
         if (w == W) backward_step(a, g, params[k.block(j)], t, k.base(j), W, state, gstate, sum);
         else backward_step(a, g, params[k.block(j)], t, k.base(j), w, state, gstate, sum);
       }
-      if (!t && !a[GSTART_AT + FED]) continue;
+      if (!m.table || (!t && !a[GSTART_AT + FED])) continue;
       const Rows<T> r{nullptr, 0, nullptr, 0, gfed, m.N};
       m.table->product(a.pointer<const T>(GX) + t * g.size + k.begin, m.N, k.batch(), m.packed, m.N, m.N, &r);
       for (long j = 0; j < k.tiles; j++) {

@@ -26,7 +26,7 @@ _BOTH = (
 
 
 _FEEDBACK = (
-    ("MATRIX", 1, "the matrix library"),
+    ("MATRIX", 1, "the matrix library; 0: the loop takes one step backward and multiplies nothing"),
     ("PACKED", 1, "the packed matrix; 0: the call packs it"),
     ("FINITE", 1, "whether all of what is packed is finite"),
     ("WEIGHT", 1, "the matrix [N, N]"),
