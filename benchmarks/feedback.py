@@ -3,8 +3,8 @@
     python -m benchmarks.feedback [--rounds 9] [--threads 2]
 
 Contestants take turns, each in a process of its own. Appends to benchmarks/results/feedback.csv, and writes
-feedback.md. "torch products" is what three matrix products of the same size take: with "tracetorch LIB" what nothing can
-beat.
+feedback.md. "torch products" is what three matrix products of the same size take: with "tracetorch LIB" what nothing
+can beat.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class FeedbackProgram(CppProgram):
         gdrive, gstarts, gparams = super().backward(
             shape, own, drive, starts, given, values, rng, kept, gy, gfinals, grecordings)
         assert gdrive is not None
-        weight, need_weight, need_bias = values[self._own], wanted.params[self._own], any(wanted.params[self._own + 1 :])
+        weight, need_weight, *rest = values[self._own], *wanted.params[self._own :]
+        need_bias = any(rest)
         if self._few(shape):
             g, start, gstart = gdrive.view(-1, shape.N), starts[self._fed], gstarts[self._fed]
             needs = gstart is not None, need_weight and start is not None, need_bias
@@ -74,7 +75,7 @@ class FeedbackProgram(CppProgram):
         return gdrive if wanted.x else None, gstarts, [*gparams, *gpath[: len(given) - self._own]]
 
     def _few(self, shape: Shape) -> bool:
-        """Whether backward is one step of few rows: for these W is read where it lies, with all gradients in one call."""
+        """Whether backward is one step of few rows: for these W is read where it lies, in one call for all of it."""
         return shape.T == 1 and 0 < shape.outer <= FEW_ROWS and self.dtype is torch.float32
 
     def _call(self, loop: Loop, slots: array, shape: Shape, values: Sequence[Tensor], kept: Tensor | None) -> None:
