@@ -2,7 +2,7 @@
 
     python docs/examples/pixel_by_pixel.py [--hold 1] [--epochs 40] [--seeds 1] [--picture FILE]
 
-`--hold 3` shows each pixel for three steps to membranes that forget within two to ten: the harder task of the page.
+`--hold 6` shows each pixel for six steps to membranes that forget within two to ten: the harder task of the page.
 """
 
 import argparse
@@ -72,13 +72,13 @@ def draw(curves, path):
     """Draw the learning curves of every kind, one line a seed."""
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
     for kind, (style, lines) in zip(curves, zip((":", "-.", "--", "-"), curves.values(), strict=True), strict=True):
         for line in lines:
             axes.plot(range(1, len(line) + 1), line, style, color=f"C{list(curves).index(kind)}",
                       label=kind if line is lines[0] else None)
     axes.set(xlabel="epoch", ylabel="accuracy on held-out images", ylim=(0, 1))
-    axes.legend(frameon=False, loc="lower right", title="LIB with")
+    figure.legend(frameon=False, loc="outside upper center", ncols=4)
     plt.savefig(path, dpi=130, facecolor="white")
 
 

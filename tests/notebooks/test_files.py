@@ -10,8 +10,8 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PLACES = re.compile(r"/(home|root|tmp|usr|opt|work|mnt|Users)/")
 
 
-def test_there_are_five():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+def test_there_are_six():
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -55,3 +55,12 @@ def test_links_between_notebooks_lead_somewhere(notebook):
     names = {path.name for path in NOTEBOOKS}
     prose = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     assert set(re.findall(r"\]\(([^)]+\.ipynb)\)", prose)) <= names
+
+
+def test_neurons_that_hear_each_other_learn_what_others_can_not():
+    (path,) = [path for path in NOTEBOOKS if path.name.startswith("06")]
+    printed = "".join("".join(output.get("text", "")) for cell in code(json.loads(path.read_text()))
+                      for output in cell["outputs"])
+    alone, together = (int(share) for share in re.findall(r"accuracy on held-out images: (\d+)%", printed))
+    assert alone < 45 and together > 60
+    assert printed.count("True") == 2

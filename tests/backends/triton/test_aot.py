@@ -49,6 +49,13 @@ def test_others_fit(dtype):
         assert_fits(compiled(layer.to(dtype) if dtype is torch.float64 else layer, dtype=dtype), "sm_90")
 
 
+def test_the_step_of_a_layer_that_hears_itself_fits():
+    layer = tt.Feedback(tt.snn.LIB(8), torch.nn.Linear(8, 8))
+    assert_fits(compiled(layer), "sm_90")
+    with pytest.raises(TypeError, match="expected a composed neuron such as tt.snn.LIB"):
+        aot(tt.Feedback(tt.snn.LIB(8), torch.nn.Sequential(torch.nn.Linear(8, 8))))
+
+
 def test_bfloat16_only_at_the_edges():
     forward, *_ = compiled(tt.snn.LI(8), dtype=torch.bfloat16)
     assert "cvt.rn.bf16x2.f32" in forward.ptx       # two lanes a thread, rounded once

@@ -56,7 +56,7 @@ class CppProgram:
         inputs = [*self._ready(starts, shape), *[values[q] for q in self._order]]
         slots = loop.slots(shape, x, there, kept, rng)
         rooms.put(slots, loop.at["Y"], [*outputs, *inputs])
-        if shape.size:
+        if x.numel():
             self._call(loop, slots, shape, values, kept)
         states = 1 + len(self.states)
         return Scanned(outputs[0], outputs[1:states], outputs[states:], kept)
@@ -85,7 +85,7 @@ class CppProgram:
             gy, gx, *starts, *[params[q] for q in self._order], *gfinals, *grecordings, *gstarts,
             *[gparams[q] for q in grads], *[stored[q] for q in grads],
         ])
-        if shape.size:
+        if x.numel():
             self._call(loop, slots, shape, params, kept)
         return gx, gstarts, gparams
 

@@ -63,8 +63,11 @@ def kernels(step: Step, call: Call, io: torch.dtype, T: int = 1024, few: bool = 
             unit: int = 16) -> Iterator[tuple]:
     """Yield the kernels of a training step, each with the types of its arguments and its constants.
 
-    T: length of the scan. few, unit: as for `launch.constants`. Raises CannotCapture, Unsupported.
+    T: length of the scan; 1 where the step is led back. few, unit: as for `launch.constants`. Raises CannotCapture,
+    Unsupported.
     """
+    if step.pipeline.looped:
+        step, T = step.elementwise(), 1
     compute = call.dtype
     chain = chain_of(step, compute)
     ranks = {**call.ranks, **{n: int(t.numel() != 1) for n, t in lifted(step).items()}}
