@@ -225,16 +225,19 @@ class Step:
     def __call__(self, x: Tensor, states: dict[str, Tensor], params: dict[str, Tensor],
                  record: tuple[str, ...] = ()) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         y, new, values = self.pipeline(x, states, params, self.fire if self.pipeline.fires else None)
-        new = {name: _like(value, x) for name, value in new.items()}
-        return _like(y, x), new, {name: _like(values[name], x) for name in record}
+        new = {name: _like(value, x, name) for name, value in new.items()}
+        return _like(y, x, "output"), new, {name: _like(values[name], x, name) for name in record}
 
     def fire(self, v: Tensor) -> Tensor:
         """Return `quant_fn(spike_fn(v))`."""
         return self.quant_fn(self.spike_fn(v))  # type: ignore[misc]
 
 
-def _like(value: Any, x: Tensor) -> Tensor:
+def _like(value: Any, x: Tensor, name: str) -> Tensor:
     """Return `value` as a tensor of the step's shape: a stage may assign a number or a smaller tensor."""
     if not isinstance(value, Tensor):
+        if not isinstance(value, (int, float)):
+            raise TypeError(f"s.{name} holds a {type(value).__name__} at the end of a step; what a stage assigns to it "
+                            "is one tensor of the step's shape, or a number")
         return torch.full_like(x, value)
     return value if value.shape == x.shape else value.expand(x.shape)

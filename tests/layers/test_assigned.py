@@ -135,10 +135,22 @@ class TupleOut(tt.Stage):
         s.output = (s.output, s.output)
 
 
+class TupleLater(tt.Stage):
+    place = "output"
+
+    def step(self, s):
+        s.output = s.output if s.x.ndim == 1 else (s.output, s.output)
+
+
+def test_a_tuple_that_only_a_later_step_assigns_is_named():
+    with fails(TypeError, "s.output holds a tuple", "one tensor of the step's shape, or a number"):
+        tt.compose(TupleLater, tt.Binary)(3)(torch.rand(2, 3))
+
+
 def test_a_tuple_in_a_step_is_named_at_compose():
-    with fails(ValueError, "tt.compose: Pair assigns a tuple to s.both", "one tt.State for each part"):
+    with fails(ValueError, "tt.compose: stage Pair, line", "assigns a tuple to s.both", "one tt.State for each part"):
         tt.compose(Pair, tt.Binary)
-    with fails(ValueError, "a stage assigns a tuple to s.output"):
+    with fails(ValueError, "tt.compose: stage ", "(`s.output = ", "assigns a tuple to s.output"):
         tt.compose(TupleOut, tt.Binary)
 
 

@@ -14,7 +14,8 @@ from ..stages import Stage
 
 WIDTH = 60      # of the code that is quoted
 _PACKAGE = Path(__file__).parents[1]
-_MACHINERY = (str(Path(torch.__file__).parent), str(_PACKAGE / "fusion"), str(_PACKAGE / "pipeline.py"))
+_MACHINERY = (str(Path(torch.__file__).parent), str(_PACKAGE / "fusion"), str(_PACKAGE / "pipeline.py"),
+              str(_PACKAGE / "layers" / "compose.py"))
 LIBRARY = (str(Path(torch.__file__).parent), str(_PACKAGE))
 """Where code lies that may ask what a captured tensor is like: it decides nothing by it."""
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..functional.spike import sigmoid4x
+from ..fusion.blame import here
 from ..pipeline import MissingName, Pipeline, Step
 from ..stages import PLACES, Leaky, Reset, Scaled, Stage, Ternary
 from ..stages.base import exact
@@ -136,6 +137,8 @@ class _Noted(dict):
         super().__init__(values)
         self.assigned: set[str] = set()
         self.read: set[str] = set()
+        self.lines: dict[str, str] = {}
+        """Where something was assigned that a name can't hold."""
 
     def __getitem__(self, name: str) -> Any:
         self.read.add(name)
@@ -143,6 +146,8 @@ class _Noted(dict):
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.assigned.add(name)
+        if not isinstance(value, (torch.Tensor, int, float)):
+            self.lines[name] = here()
         super().__setitem__(name, value)
 
 
@@ -164,17 +169,10 @@ def _rehearse(pipeline: Pipeline) -> None:
     for name in (*pipeline.states, "output"):
         value = dict.__getitem__(values, name)
         if not isinstance(value, (torch.Tensor, int, float)):
-            kind = type(value).__name__
-            raise ValueError(f"tt.compose: {_owner(pipeline, name)} assigns a {kind} to s.{name}, which holds one "
-                             "tensor of the step's shape; declare one tt.State for each part")
+            raise ValueError(f"tt.compose: {values.lines[name]}assigns a {type(value).__name__} to s.{name}, which "
+                             "holds one tensor of the step's shape; declare one tt.State for each part")
     pipeline.names = tuple(values)
     _warn_of_slips(pipeline, values.assigned - values.read - known, known)
-
-
-def _owner(pipeline: Pipeline, name: str) -> str:
-    """Name the stage that declares a state, or whichever assigns the output."""
-    owners = [type(s).__name__ for s in pipeline.stages if name in s.states() or name[4:] in s.states()]
-    return owners[0] if owners else "a stage"
 
 
 def _warn_of_slips(pipeline: Pipeline, unread: set[str], known: set[str]) -> None:
