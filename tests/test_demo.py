@@ -111,3 +111,16 @@ def test_an_unknown_command_says_which_there_are(capsys):
     with pytest.raises(SystemExit):
         main(["train"])
     assert "choose from" in capsys.readouterr().err
+
+
+def test_a_log_gets_one_line_per_epoch(demo):
+    lines = [s for s in demo[0].splitlines() if s.startswith("epoch ")]
+    assert 1 < len(lines) <= 40 and re.fullmatch(r"epoch 1 of \d+: loss \d\.\d+, held out \d+\.\d%", lines[0])
+
+
+def test_the_progress_bar_stays_out_of_a_log(capfd):
+    from tracetorch.demo.digits import Digits, Report, network, train
+
+    images, labels = torch.rand(40, 8, 8), torch.arange(40) % 10
+    train(network(), Digits(images, labels, images, labels), 2, Report())
+    assert capfd.readouterr().err == ""

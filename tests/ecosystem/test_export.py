@@ -56,3 +56,19 @@ def test_exported_scan_gives_the_numbers_of_the_scan_and_leaves_the_model_alone(
     want = tt.scan(model, x, backend="eager")
     assert torch.equal(loaded(x), want)
     assert torch.equal(loaded(x), want), "an exported scan starts anew at each call"
+
+
+def test_exported_step_draws_on_from_step_to_step():
+    layer = tt.snn.SLIT(4, quant_fn=tt.functional.stochastic_round_ste(1.0))
+    x = 2 * torch.randn(6, 3, 4)
+    torch.manual_seed(3)
+    states = layer.initial_states(x[0])
+    program = torch.export.export(OneStep(layer), (x[0], states)).module()
+    torch.manual_seed(3)
+    want = tt.scan(layer, x, backend="eager")
+    got = []
+    for x_t in x:
+        y, states = program(x_t, states)
+        got.append(y)
+    assert torch.equal(torch.stack(got), want)
+    assert states["rng"].tolist() == [layer.rng[0].item(), 6] and len(want.unique()) > 1

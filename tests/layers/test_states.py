@@ -359,3 +359,30 @@ def test_a_compiled_layer_may_be_edited_moved_and_pickled():
     assert layer.beta.dtype == torch.float64
     layer.TTdecompile()
     assert layer.beta.tolist() == pytest.approx([0.25] * 3)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: tt.snn.DSRLITS(4), lambda: tt.snn.LIB(4, quant_fn=tt.functional.stochastic_round_ste(1.0)),
+    lambda: tt.compose(tt.Adaptive, tt.Binary)(4, dim=-2), lambda: tt.Feedback(tt.snn.SLIB(4), nn.Linear(4, 4)),
+    lambda: tt.Feedback(tt.snn.SLIB(4), nn.Sequential(nn.Linear(4, 4))),
+], ids=["many", "random", "another dim", "feedback", "another path"])
+def test_initial_states_are_what_a_first_step_starts_from(make):
+    layer = make()
+    x = torch.rand(2, 4, 4)
+    torch.manual_seed(0)
+    given = layer.initial_states(x)
+    assert tt.save_states(layer) == {}
+    y, after = layer.step(x, given)
+    assert given.keys() == after.keys() and all(given[k].shape == after[k].shape for k in after)
+    torch.manual_seed(0)
+    want, left = layer.step(x)
+    assert torch.equal(y, want) and all(torch.equal(after[k], left[k]) for k in left)
+
+
+def test_initial_states_of_a_layer_without_a_step():
+    class Own(tt.Layer):
+        def forward(self, x):
+            return x
+
+    with pytest.raises(TypeError, match="Own: initial_states needs a `step`"):
+        Own(3).initial_states(torch.zeros(3))

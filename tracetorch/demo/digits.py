@@ -131,8 +131,8 @@ def train(model: nn.Module, digits: Digits, epochs: int, report: Report) -> None
     optimiser = torch.optim.AdamW(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=2e-2, total_steps=epochs * batches)
     start = time.perf_counter()
-    with tqdm(total=epochs * batches, unit="batch") as bar:
-        for _ in range(epochs):
+    with tqdm(total=epochs * batches, unit="batch", disable=None) as bar:       # None: on a terminal only
+        for epoch in range(epochs):
             losses = []
             for chosen in torch.randperm(len(digits.labels)).split(BATCH):
                 losses.append(learn(model, optimiser, digits.images[chosen], digits.labels[chosen]))
@@ -140,7 +140,10 @@ def train(model: nn.Module, digits: Digits, epochs: int, report: Report) -> None
                 bar.update()
             report.losses.append(sum(losses) / batches)
             report.accuracies.append(accuracy(model, digits))
-            bar.set_postfix_str(f"loss {report.losses[-1]:.3f}, held out {report.accuracies[-1]:.1%}")
+            now = f"loss {report.losses[-1]:.3f}, held out {report.accuracies[-1]:.1%}"
+            bar.set_postfix_str(now)
+            if bar.disable:
+                print(f"epoch {epoch + 1} of {epochs}: {now}")
     report.seconds = time.perf_counter() - start
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import current
+from ..backends.choose import backend
 from ..stages import Bias, Decay, Parameter, Positive
 from ..stages.parameters import identity
 from .states import StateHolder
@@ -61,6 +62,32 @@ class Layer(StateHolder):
     def start_of(self, name: str) -> float:
         """Return what a state is filled with at its first step."""
         return 0.0
+
+    def initial_states(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the states with which the first step on `x` begins, all that `step` takes and gives.
+
+        Args:
+            x: input of one step, as `step` takes it; its numbers don't matter.
+
+        Returns:
+            A tensor shaped like `x` for each state, in the dtype of the computation; where a step draws random numbers
+            also `rng`, the seed and position of a new stream.
+
+        Raises:
+            TypeError: the layer is written by hand and has no `step`, or `x` is no floating-point tensor.
+            ValueError: `x` has another number of neurons.
+        """
+        step = getattr(self, "step", None)
+        if step is None:
+            raise TypeError(f"{self._where}: initial_states needs a `step` that takes and returns states, and this "
+                            "layer has none; call the layer itself")
+        with torch.no_grad(), backend("eager"):
+            _, after = step(x)
+        states = {name: torch.full_like(state, self.start_of(name))
+                  for name, state in after.items() if name not in self.optional_states}
+        if "rng" in after:
+            states["rng"] = after["rng"] * torch.tensor([1, 0], device=x.device)     # the seed, before the first step
+        return states
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.refuse_recomputation()
