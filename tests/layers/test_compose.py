@@ -51,6 +51,11 @@ def test_there_are_32_ready_made_classes():
     assert set(names) <= set(tt.snn.__all__)
 
 
+def test_what_the_neurons_are_made_of_does_not_lie_among_them():
+    public = {name for name in dir(tt.snn) if not name.startswith("_")}
+    assert public == {*tt.snn.__all__, "tether"}
+
+
 def test_what_is_implied_may_be_named():
     assert tt.compose(tt.Leaky) is tt.compose() is tt.snn.LI
     assert tt.compose(tt.Binary, tt.Reset) is tt.compose(tt.Reset("subtract"), tt.Leaky(), tt.Binary()) is tt.snn.LIB

@@ -33,3 +33,5 @@ __all__ = [
     "LITS", "DLITS", "SLITS", "DSLITS", "RLITS", "DRLITS", "SRLITS", "DSRLITS",
     "LIF", "PLIF", "ALIF",
 ]
+
+del EMA, Binary, Dual, Recurrent, Scaled, Synaptic, Ternary, compose      # tt.EMA is no neuron
