@@ -150,7 +150,10 @@ def bind(step: Step, call: Call) -> Plan:
     Raises:
         RuntimeError: the requested backend can't run it; the message says why.
     """
-    plan = decide(step, call)
+    plan, device = decide(step, call), call.device.type
+    if choose.requested() == "auto" and device not in (*choose.FUSED, "meta"):
+        say_once(f"Every layer on {device}", "kernels are made for the CPU and for CUDA alone. A small network may be "
+                 "faster on the CPU: model.cpu()")
     for name, reason in plan.why_not.items():
         _fall_back(name, step, reason)
     return plan

@@ -123,7 +123,7 @@ class Layer(StateHolder):
                            dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> None:
         """Store a value in the range of a kind of parameter, behind that kind's activation."""
         spread = self._spread(name, value, rank, dtype, device)
-        raw = declared.raw(f"{self._where}: {name}", spread.double()).to(spread.dtype)
+        raw = declared.raw(f"{self._where}: {name}", precise(spread)).to(spread)
         self._transforms[name] = (declared.activation, declared.inverse)
         self._set_raw(name, raw.clone(), True if learnable else None)
 
@@ -214,6 +214,14 @@ class Layer(StateHolder):
     def _from_working_dim(self, tensor: Tensor) -> Tensor:
         """Move the last dimension back to the neuron dimension."""
         return tensor.movedim(-1, self.dim)
+
+
+def precise(value: Tensor) -> Tensor:
+    """Return a value in float64; on the CPU where its device, such as MPS, has no float64."""
+    try:
+        return value.double()
+    except TypeError:
+        return value.cpu().double()
 
 
 class SpikingLayer(Layer):

@@ -17,7 +17,7 @@ from ..functional.random import Stream, new_key
 from ..looped import BIAS, FED, WEIGHT, wrapped
 from ..pipeline import Pipeline, States, Step
 from . import html
-from .layer import Layer, SpikingLayer
+from .layer import Layer, SpikingLayer, precise
 
 PLANS = 16
 """How many plans a layer keeps: one for each kind of call, such as training, evaluation and the last, smaller batch."""
@@ -76,7 +76,7 @@ class Neuron(SpikingLayer):
 
     def _to_raw(self, name: str, value: Tensor) -> Tensor:
         declared = self.pipeline.parameters[name]
-        return declared.raw(f"{self._where}: {name}", value.double()).to(value.dtype)
+        return declared.raw(f"{self._where}: {name}", precise(value)).to(value)
 
     def bound_step(self) -> Step:
         """Return the pipeline with this layer's callables."""

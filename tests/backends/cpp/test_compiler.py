@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tracetorch as tt
-from tracetorch.backends.cpp import build, compiler
+from tracetorch.backends.cpp import build, compiler, program
 
 TEXT = 'extern "C" int answer() { return 42; }\n'
 REAL = shutil.which("g++") or shutil.which("c++")
@@ -173,3 +173,26 @@ def test_macos_links_its_own_openmp(fake, cache):
 def _made(path):
     path.mkdir(mode=0o700)
     return path
+
+
+def test_windows_asks_for_a_static_runtime(fake, cache, monkeypatch):
+    """MinGW's own libraries are then inside of ours; a compiler that can't leaves it out."""
+    assert compiler.wanted() == compiler.OPTIONS
+    monkeypatch.setattr(compiler.os, "name", "nt")
+    windows = compiler.wanted()
+    monkeypatch.undo()
+    takes = f'for word; do shift; [ "$word" = -static ] || set -- "$@" "$word"; done\nexec {REAL} "$@"'
+    for script, kept in ((takes, True), (without("-static"), False)):
+        command = fake(script)
+        found = compiler._try(tuple(command), windows, _made(cache) if kept else cache)
+        assert ("-static" in found) == kept and set(compiler.NEEDED) < set(found)
+
+
+def test_a_system_that_does_not_fork(monkeypatch):
+    watched = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **given: watched.append(given))
+    program._watch_forks()
+    assert watched == [{"after_in_child": program._after_fork}]
+    monkeypatch.delattr(os, "register_at_fork")
+    program._watch_forks()
+    assert len(watched) == 1

@@ -32,6 +32,7 @@ OPTIONS = (
     (("-fopenmp",), ("-Xpreprocessor", "-fopenmp", "-lomp"), ("-fopenmp-simd",)),
 )
 WINDOWS = ((("-static",),),)    # the runtime of MinGW lies in no place where libraries are looked for
+Options = tuple[tuple[tuple[str, ...], ...], ...]
 PROBE = """
 extern "C" int tracetorch_probe() { return 20250; }
 extern "C" int tracetorch_threads(int n) {
@@ -93,9 +94,14 @@ def flags(command: list[str], folder: Path) -> tuple[str, ...]:
     return found
 
 
+def wanted() -> Options:
+    """Return the options that are tried on this system."""
+    return (*OPTIONS, *(WINDOWS if os.name == "nt" else ()))
+
+
 @functools.cache
 def _flags(command: tuple[str, ...], folder: Path) -> tuple[str, ...] | str:
-    options = (*OPTIONS, *(WINDOWS if os.name == "nt" else ()))
+    options = wanted()
     key = hashlib.sha256(f"{identity(command)}\0{processor()}\0{NEEDED}{options}{PROBE}".encode()).hexdigest()[:32]
     note = folder / f"{key}.flags"
     known = _noted(note, options)
@@ -113,7 +119,7 @@ def _flags(command: tuple[str, ...], folder: Path) -> tuple[str, ...] | str:
     return found
 
 
-def _noted(note: Path, options: tuple[tuple[tuple[str, ...], ...], ...]) -> tuple[str, ...] | None:
+def _noted(note: Path, options: Options) -> tuple[str, ...] | None:
     """What an earlier process found; only options of ours are believed."""
     try:
         found = json.loads(note.read_text())
@@ -123,7 +129,7 @@ def _noted(note: Path, options: tuple[tuple[tuple[str, ...], ...], ...]) -> tupl
     return tuple(found) if isinstance(found, list) and all(word in ours for word in found) else None
 
 
-def _try(command: tuple[str, ...], options: tuple[tuple[tuple[str, ...], ...], ...], folder: Path) -> tuple[str, ...]:
+def _try(command: tuple[str, ...], options: Options, folder: Path) -> tuple[str, ...]:
     best = (*NEEDED, *(word for ways in options for word in ways[0]))
     if _works(command, best, folder):
         return best

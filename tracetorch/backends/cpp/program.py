@@ -177,5 +177,9 @@ def _after_fork() -> None:
     _forked = True
 
 
-if hasattr(os, "register_at_fork"):      # Windows does not fork
-    os.register_at_fork(after_in_child=_after_fork)
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):      # Windows does not fork
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+_watch_forks()
