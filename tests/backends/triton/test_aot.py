@@ -52,7 +52,7 @@ def test_others_fit(dtype):
 def test_the_step_of_a_layer_that_hears_itself_fits():
     layer = tt.Feedback(tt.snn.LIB(8), torch.nn.Linear(8, 8))
     assert_fits(compiled(layer), "sm_90")
-    with pytest.raises(TypeError, match="expected a composed neuron such as tt.snn.LIB"):
+    with pytest.raises(TypeError, match=r"expected a composed neuron such as tt\.snn\.LIB"):
         aot(tt.Feedback(tt.snn.LIB(8), torch.nn.Sequential(torch.nn.Linear(8, 8))))
 
 
