@@ -50,9 +50,12 @@ INLINE float exp_negative(float x) {
   return (e.part + 1.0f) * scale * 5.421010862e-20f;                     // 2**(n + 64) * 2**-64
 }
 
+// Both sides of the division are 2**64 times what they stand for, so that exp(-|x|) needs no second factor.
 INLINE float sigmoid(float x) {
-  const float e = exp_negative(-std::fabs(x));
-  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+  const float a = from_bits(to_bits(x) | INT32_MIN), one = 18446744073709551616.0f;
+  const Reduced e = reduce(-104.0f > a ? -104.0f : a);
+  const float scale = from_bits((int32_t)(((uint32_t)to_bits(e.shifted) + 191u) << 23)), r = fma(e.part, scale, scale);
+  return (x < 0.0f ? r : one) / (one + r);
 }
 
 INLINE float tanh(float x) {
