@@ -49,6 +49,14 @@ def spikes_of_a_step(neuron):
     return 0 if not fns else 2 if any(several) else 1
 
 
+def wrong(library, row, page, scale):
+    """The share of spikes that differ, for inputs between 0 and `scale`."""
+    x = scale * torch.rand(STEPS, 3, N)
+    want = library.run(eval(CODE.findall(row.there)[0], {**library.names, "n": N}), x)
+    got = tt.scan(eval(CODE.findall(row.here)[0], dict(page)), x)
+    return ((got != want).sum() / want.sum()).item()
+
+
 @pytest.mark.filterwarnings("ignore")       # what the libraries warn of in themselves
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_row(row, page, library):
@@ -63,6 +71,8 @@ def test_row(row, page, library):
         assert torch.equal(got, want) and want.count_nonzero() < 0.9 * want.numel()
     else:
         assert distance(got, want) <= library.error
+    for share, scale in re.findall(r"(\d+)% (?:of spikes )?at inputs up to ([\d.]+)", row.differs):
+        assert round(100 * wrong(library, row, page, float(scale))) == int(share)
     percent = re.search(r"gradients by (\d+)%", row.differs)
     if percent:
         assert distance(got_slope, want_slope) == pytest.approx(float(percent[1]) / 100, rel=0.2)

@@ -103,6 +103,8 @@ def test_distribution_shows_all_parameters():
 def test_distribution_refuses_an_unknown_parameter():
     with pytest.raises(ValueError, match="LI has no 'alpha'; it has beta"):
         ttplot.distribution(tt.snn.LI(2), names=["alpha"])
+    with pytest.raises(ValueError, match="I has no parameters to draw"):
+        ttplot.distribution(tt.compose(tt.Integrator)(3))
 
 
 def test_without_matplotlib_the_error_names_the_extra():

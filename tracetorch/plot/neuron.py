@@ -129,13 +129,15 @@ def distribution(layer: Any, axes: Any = None, *, names: Sequence[str] | None = 
         names: which parameters; all of them by default.
 
     Raises:
-        ValueError: the layer has no such parameter, or the number of axes is another.
+        ValueError: the layer has no such parameter or none at all, or the number of axes is another.
     """
     values = {name: style.as_array(v) for name, v in layer.constrained().items()}
     unknown = [name for name in names or () if name not in values]
     if unknown:
         has = ", ".join(values)
         raise ValueError(f"distribution: {type(layer).__name__} has no {unknown[0]!r}; it has {has}")
+    if not values:
+        raise ValueError(f"distribution: {type(layer).__name__} has no parameters to draw")
     chosen = list(names or values)
     axes = style.grid(axes, (1, len(chosen)), (2.4, 2.2), "distribution")
     for ax, name in zip(axes.flat, chosen, strict=True):
