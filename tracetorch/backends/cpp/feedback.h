@@ -39,8 +39,9 @@ struct Share {
   int width(long tile) const { return g.width(first + tile / g.blocks, block(tile)); }
 };
 
-// Zeros are skipped where at most one element in this many is not zero: counting costs little, and the bits are the same.
-constexpr long SPARSE = 4;
+// Zeros are skipped where at most 2 of 5 elements are not zero: counting costs little, and the bits are the same.
+// (Measured from 8 x 64 to 1 x 1024: lists win up to 0.4 to 0.5, at 0.1 they take a half to a seventh of the time.)
+INLINE bool is_sparse(long nonzeros, long all) { return nonzeros * 5 <= all * 2; }
 
 // The matrix, packed for one of the two products; `mine` where it has been packed for this call alone.
 struct Matrices {

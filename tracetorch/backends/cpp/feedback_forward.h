@@ -5,7 +5,7 @@
 namespace tt {
 
 INLINE void multiply(const Matrices& m, const T* fed, long rows, const Rows<T>& r, int32_t* places, T* values) {
-  if (m.finite && m.table->nonzeros(fed, rows * m.N) * SPARSE <= rows * m.N)
+  if (m.finite && is_sparse(m.table->nonzeros(fed, rows * m.N), rows * m.N))
     m.table->skipping(fed, m.N, rows, m.packed, m.N, m.N, &r, places, values);
   else m.table->product(fed, m.N, rows, m.packed, m.N, m.N, &r);
 }
