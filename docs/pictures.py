@@ -19,6 +19,9 @@ from torch import nn
 import tracetorch as tt
 from tracetorch import plot
 
+WIDTH = 8.0
+"""Inches of every picture: pages scale them to one width, so their letters are of one size."""
+
 
 def write(folder: Path) -> None:
     """Draw what is missing."""
@@ -27,7 +30,10 @@ def write(folder: Path) -> None:
         path = folder / f"{name}.png"
         if not path.exists():
             draw()
-            plt.savefig(path, dpi=110, facecolor="white")
+            figure = plt.gcf()
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(WIDTH, height * (WIDTH / width) ** 0.5)
+            figure.savefig(path, dpi=110, facecolor="white")
             plt.close("all")
 
 
@@ -113,7 +119,7 @@ def stages() -> dict[str, Callable[[], Any]]:
     """Return what draws the response of a neuron with each stage."""
     hard = {"quant_fn": tt.functional.round_ste()}
     company: dict[str, tuple[list, dict]] = {
-        "Dual": ([tt.Dual, tt.Ternary], {"neg_beta": 0.5, **hard}), "Synaptic": ([tt.Synaptic, tt.Binary], hard),
+        "Dual": ([tt.Dual, tt.Ternary], {"neg_beta": 0.75, **hard}), "Synaptic": ([tt.Synaptic, tt.Binary], hard),
         "Current": ([tt.Current, tt.Binary], {"alpha": 0.8, **hard}),
         "Recurrent": ([tt.Recurrent, tt.Binary], {"rec_weight": 0.3, **hard}), "Leaky": ([], {}), "EMA": ([tt.EMA], {}),
         "Integrator": ([tt.Integrator], {}),

@@ -37,6 +37,17 @@ def line(ax, label):
     return found
 
 
+def test_curves_that_agree_can_be_told_apart():
+    """Each is thinner than what it covers, and a legend says which number is a neuron's."""
+    same = torch.rand(5, 1).repeat(1, 3)
+    ax = ttplot.traces({"mem": same, "syn": same}, neurons=(0, 2))
+    lines = [line for line in ax.lines if not line.get_label().startswith("_")]
+    widths = [line.get_linewidth() for line in lines]
+    assert widths == sorted(set(widths), reverse=True) and widths[-1] >= 1.2
+    assert [line.get_label() for line in lines] == [
+        "mem, neuron 0", "syn, neuron 0", "mem, neuron 2", "syn, neuron 2"]
+
+
 def test_raster_marks_each_spike_with_its_sign_and_size(ax):
     spikes = torch.zeros(4, 3, requires_grad=True) + torch.tensor([[1.0, 0, 0], [0, -2, 0], [0, 0, 0], [0, 0, 2]])
     assert ttplot.raster(spikes, ax) is ax
@@ -70,10 +81,11 @@ def test_traces_draws_chosen_neurons_states_and_spikes(ax):
     spikes = torch.zeros(6, 4)
     spikes[2, 1], spikes[4, 1] = 1.0, -1.0
     assert ttplot.traces({"mem": mem, "syn": syn}, ax, neurons=[1, 3], spikes=spikes) is ax
-    np.testing.assert_allclose(line(ax, "mem of 1").get_ydata(), mem[:, 1])
-    np.testing.assert_allclose(line(ax, "syn of 3").get_ydata(), syn[:, 3])
-    assert line(ax, "mem of 1").get_color() == line(ax, "syn of 1").get_color() != line(ax, "mem of 3").get_color()
-    assert line(ax, "mem of 1").get_linestyle() != line(ax, "syn of 1").get_linestyle()
+    np.testing.assert_allclose(line(ax, "mem, neuron 1").get_ydata(), mem[:, 1])
+    np.testing.assert_allclose(line(ax, "syn, neuron 3").get_ydata(), syn[:, 3])
+    one, other, third = (line(ax, f"{name}, neuron {n}") for name, n in (("mem", 1), ("syn", 1), ("mem", 3)))
+    assert one.get_color() == other.get_color() != third.get_color()
+    assert one.get_linestyle() != other.get_linestyle()
     ticks = [t for t in ax.lines if t.get_marker() == "|" and len(t.get_xdata())]
     assert [(list(t.get_xdata()), t.get_ydata()[0] > 0.5) for t in ticks] == [([2], True), ([4], False)]
 

@@ -208,6 +208,15 @@ def say_once(name: str, reason: str) -> None:
         warnings.warn(f"{name} is scanned step by step in Python: {reason}", stacklevel=level)
 
 
+def _exporting() -> bool:
+    """Say whether a program is being exported, which holds no kernel of ours."""
+    return torch.compiler.is_exporting()
+
+
+# else PyTorch 2.8 takes every compilation for an export
+_exporting._dynamo_marked_constant = True   # type: ignore[attr-defined]
+
+
 class InGraph:
     """What stands for a plan while torch.compile traces, which keeps none: one operator where a backend fuses.
 
@@ -234,8 +243,7 @@ class InGraph:
               rng: Callable[[], Tensor]) -> Scanned:
         step, call, dtype, pipeline = self.step, self.call, self.dtype, self.step.pipeline
         x, stored = x.to(call.io), [t.to(dtype) for t in stored]
-        exporting = torch.compiler.is_exporting()       # an exported program holds no kernel of ours
-        for name in [] if exporting else candidates(x.device.type):
+        for name in [] if _exporting() else candidates(x.device.type):
             free = list(as_parameters(step, dtype).values())
             key, reason, draws, order = differentiable.enter(
                 pipeline, self.wrap, step.spike_fn, step.quant_fn, step.name, name, dtype, x.dtype,
@@ -248,9 +256,9 @@ class InGraph:
             every = [*values.values(), *stored[own:], *free]
             given = [every[i] for i in order]
             fresh = all(s is None for s in starts)
-            inits = [*[state.init for state in pipeline.states.values()], *[0.0] * len(starts)]
+            inits = [*[state.init for state in pipeline.states.values()], *[0.0] * len(starts)][: len(starts)]
             begin = [x.new_full(call.shape, init, dtype=dtype) if s is None else s
-                     for s, init in zip(starts, inits, strict=False)]
+                     for s, init in zip(starts, inits, strict=True)]
             keep = torch.is_grad_enabled() and wanted((x, *begin, *given))
             pair = rng() if draws else None
             y, *rest = torch.ops.tracetorch.scan.default(x, [] if fresh else begin, given, pair, key, call.dim, keep)

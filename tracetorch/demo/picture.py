@@ -23,7 +23,7 @@ def draw(model: nn.Sequential, images: Tensor, x: Tensor, report: Any, path: str
     import matplotlib.pyplot as plt
 
     spikes, recorded = hidden_activity(model, x)
-    figure = plt.figure(figsize=(13, 9.5), layout="constrained")
+    figure = plt.figure(figsize=(10.4, 7.6), layout="constrained")
     rows = figure.add_gridspec(4, 1, height_ratios=(1, 3.4, 2, 2))
     figure.suptitle(f"Digits seen row by row: {report.accuracies[-1]:.1%} of the held-out ones named correctly")
     raster = ttplot.raster(spikes, figure.add_subplot(rows[1]))
@@ -36,7 +36,7 @@ def draw(model: nn.Sequential, images: Tensor, x: Tensor, report: Any, path: str
     traces.set_ylabel("membrane before reset")
     halves = rows[3].subgridspec(1, 2)
     learning_curve(figure.add_subplot(halves[0]), figure.add_subplot(halves[1]), report)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=125)
     plt.close(figure)
 
 

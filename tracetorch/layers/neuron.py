@@ -139,7 +139,7 @@ class Neuron(SpikingLayer):
         """Whether a step of this layer is its pipeline and nothing else."""
         cls = type(self)
         return (cls.forward is Neuron.forward and cls.step is Neuron.step and cls.__call__ is Layer.__call__
-                and "forward" not in vars(self))
+                and "forward" not in self.__dict__)
 
     @property
     def recordable(self) -> tuple[str, ...]:
@@ -218,7 +218,7 @@ class Neuron(SpikingLayer):
             return key
 
         y, finals, recordings, _ = plan(x, starts, stored, rng)
-        new = dict(zip(names, finals, strict=False))       # without the steps that are left
+        new = dict(zip(names, finals[: len(names)], strict=True))       # without the steps that are left
         if key is not None:
             new["rng"] = torch.stack([key[0], key[1] + (len(x) if x.ndim > len(shape) else 1)])
         return y, new, dict(zip(record, recordings, strict=True))
@@ -263,8 +263,8 @@ class Neuron(SpikingLayer):
             if tuple(t.shape) not in ((), (self.num_neurons,)):
                 raise ValueError(f"{self._where}: what is stored of {name} has shape {list(t.shape)}; it must have "
                                  f"[] or [{self.num_neurons}] (num_neurons)")
-        names = [*self.pipeline.parameters, WEIGHT, BIAS]
-        ranks = dict(zip(names, [t.ndim for t in stored], strict=False))
+        names = [*self.pipeline.parameters, WEIGHT, BIAS][: len(stored)]
+        ranks = dict(zip(names, [t.ndim for t in stored], strict=True))
         out, dtype = self.dtypes(x, stored[own:])
         return Call(x.device, shape, dim, dtype if stored[own:] else out, dtype, ranks, record)
 

@@ -60,6 +60,7 @@ def response(
         middle.set_xlabel("")
         _stems(bottom, y[:, 0])
         style.time_axis(bottom)
+        bottom.xaxis.get_major_locator().set_params(nbins=4)
     for ax, label in zip(axes[:, 0], ("input", "membrane", "output"), strict=True):
         ax.set_ylabel(label)
     return axes

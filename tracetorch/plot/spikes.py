@@ -55,7 +55,8 @@ def traces(
 ) -> Axes:
     """Draw states of chosen neurons over time, with the levels at which they fire and the spikes they sent.
 
-    A neuron has a colour, a state a line style. With `layer`, a thin line shows where each chosen neuron
+    A neuron has a colour, a state a line style; a curve that is drawn over others is thinner, so that those that agree
+    can be told apart. With `layer`, a thin line shows where each chosen neuron
     fires (`threshold - bias`; for two-sided neurons also `-neg_threshold - bias`), moved by `shift` where
     `values` has it. With `spikes`, ticks at the upper edge mark positive spikes, at the lower edge negative.
 
@@ -80,8 +81,9 @@ def traces(
     for i, n in enumerate(neurons):
         colour = style.CYCLE[i % len(style.CYCLE)]
         for k, (name, array) in enumerate(arrays.items()):
-            label = f"neuron {n}" if not name else name if len(neurons) == 1 else f"{name} of {n}"
-            ax.plot(array[:, n], style.LINES[k % len(style.LINES)], color=colour, lw=1.4, label=label)
+            label = f"neuron {n}" if not name else name if len(neurons) == 1 else f"{name}, neuron {n}"
+            width = style.width(i * len(arrays) + k, len(neurons) * len(arrays))
+            ax.plot(array[:, n], style.LINES[k % len(style.LINES)], color=colour, lw=width, label=label)
         for level in _levels(layer, n):
             moved = level + (0.0 if shift is None else np.sign(level) * shift[:, n])
             line = np.broadcast_to(moved, len(array))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 POSITIVE, NEGATIVE, NEUTRAL = "#1f6fb4", "#d1495b", "#8a8f98"
 CYCLE = (POSITIVE, "#e08a1e", "#3b8f5a", "#8a5bb5", "#17a2a8", "#b0476f", "#6b705c", "#30475e")
 LINES = ("-", "--", ":", "-.")
+THIN, WIDER = 1.4, 1.2
 
 
 def pyplot() -> Any:
@@ -55,6 +56,11 @@ def bare(ax: Axes) -> Axes:
     """Take away the frame's upper and right side."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def width(curve: int, curves: int) -> float:
+    """Width of a curve among others: what is drawn later, and may cover the earlier ones, is thinner."""
+    return THIN + WIDER * (curves - 1 - curve) / max(curves, 3)
 
 
 def over_neurons(values: Any, where: str) -> np.ndarray:

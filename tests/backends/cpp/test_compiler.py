@@ -196,3 +196,27 @@ def test_a_system_that_does_not_fork(monkeypatch):
     monkeypatch.delattr(os, "register_at_fork")
     program._watch_forks()
     assert len(watched) == 1
+
+
+def test_system_headers_are_the_systems(cache):
+    """libc++ includes <math.h>, and a file of ours has that name."""
+    text = '#include <math.h>\n#ifdef INLINE\n#error ours\n#endif\n' + TEXT
+    assert build.load(text).answer() == 42
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_compiler_from_a_package_is_found_last(installed, monkeypatch, tmp_path):
+    folder = tmp_path / ("ziglang" if installed else "another")
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    zig = folder / "zig"
+    zig.write_text("")
+    zig.chmod(0o755)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert compiler._search("", os.environ["PATH"]) != [str(zig), "c++"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    compiler._search.cache_clear()
+    found = compiler.compiler()
+    compiler._search.cache_clear()
+    assert found == ([str(zig), "c++"] if installed else None)

@@ -164,7 +164,7 @@ def _compile(key: str, text: str, command: list[str]) -> Path:
     part = folder / f"{key}.{os.getpid()}.part"
     _write(source, (text + SIGNED.replace("NAME", key)).encode())
     try:
-        run([*command, f"-I{HERE}", str(source), "-o", str(part)], source)
+        run([*command, f"-iquote{HERE}", str(source), "-o", str(part)], source)
         if not part.exists():
             raise CompilerFails(f"the C++ compiler {command[0]} reports success on {source}, but wrote nothing. Name "
                                 "another in the environment variable CXX, or use backend='eager'")

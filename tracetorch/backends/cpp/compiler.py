@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -16,7 +17,8 @@ from pathlib import Path
 
 NO_COMPILER = (
     "there is no C++ compiler: install g++ or clang++ (`apt-get install g++`, `conda install -c conda-forge "
-    "cxx-compiler`, `xcode-select --install`), or name one in the environment variable CXX"
+    "cxx-compiler`, `xcode-select --install`), or one as a package, which takes 400 MB and computes on one thread (`pip "
+    "install tracetorch[compiler]`), or name one in the environment variable CXX"
 )
 # `-ffp-contract=off` is not optional: without it a compiler may round otherwise than eager does.
 NEEDED = ("-std=c++17", "-O3", "-shared", "-ffp-contract=off")
@@ -49,7 +51,7 @@ class CompilerFails(RuntimeError):
 
 
 def compiler() -> list[str] | None:
-    """Return the command of a C++ compiler: the CXX variable, else c++, g++ or clang++; None where there is none."""
+    """Return the command of a C++ compiler: CXX, else c++, g++ or clang++, else the package ziglang's, else None."""
     return _search(os.environ.get("CXX", ""), os.environ.get("PATH", ""))
 
 
@@ -59,7 +61,17 @@ def _search(named: str, path: str) -> list[str] | None:
         command = shlex.split(named, posix=os.name != "nt")
         return command if shutil.which(command[0]) else None
     found = next(filter(shutil.which, ("c++", "g++", "clang++")), None)
-    return [found] if found else None
+    return [found] if found else _packaged()
+
+
+def _packaged() -> list[str] | None:
+    """Return the compiler inside of the package ziglang, where that is installed."""
+    found = importlib.util.find_spec("ziglang")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        zig = shutil.which("zig", path=folder)
+        if zig:
+            return [zig, "c++"]
+    return None
 
 
 @functools.cache
