@@ -240,6 +240,25 @@ def test_layers_in_plain_containers_are_found(style):
     assert not any(state.requires_grad for state in net.save_states().values())
 
 
+def test_layers_in_plain_containers_of_inner_modules_are_found():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [snn.LI(3)]
+
+        def forward(self, x):
+            return self.layers[0](x)
+
+    net = nn.Sequential(Block())
+    net(X[0])
+    with pytest.warns(UserWarning, match=r"Block.layers holds layers in a plain list") as warned:
+        assert list(tt.save_states(net)) == ["0.layers[0].mem"]
+    assert warned[0].filename == __file__
+    with pytest.warns(UserWarning, match=r"Block.layers"):
+        tt.zero_states(net)
+    assert net[0].layers[0].mem is None
+
+
 @pytest.mark.filterwarnings("ignore:Listed")
 def test_states_that_0_19_saved_repeat():
     """Its `save_states` walks the attributes of every module, `_modules` among them."""

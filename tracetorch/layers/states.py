@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..functional.renamed import renamed
+from ..fusion.blame import users_level
 
 
 class Stateful(nn.Module):
@@ -31,10 +33,6 @@ class Stateful(nn.Module):
                     device: torch.device | str | None = None) -> None:
         """Take over states from `save_states`; see `tt.load_states`."""
         load_states(self, states, strict, device)
-
-    def hidden_modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the path and the module of what holds layers and is no submodule."""
-        return iter(())
 
 
 class StateHolder(Stateful):
@@ -171,20 +169,51 @@ class _Cast(torch.autograd.Function):
                            "through that; call detach_states() or zero_states() when you cast a layer")
 
 
+CONTAINERS = (list, tuple, set, dict)
+_OWN = frozenset(vars(nn.Module()))
+
+
 def named_holders(module: nn.Module) -> Iterator[tuple[str, StateHolder]]:
     """Yield the path and the layer of every tracetorch layer in a module, the module itself included.
 
-    Also of layers in the plain lists, tuples, sets and dicts of a `tt.Model`: `hidden[0]`.
+    Also of layers in plain lists, tuples, sets and dicts, `hidden[0]`, of which it warns.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {type(module).__name__}")
+    known = set() if isinstance(module, StateHolder) else set(module.modules())
     for path, child in module.named_modules():
         if isinstance(child, StateHolder):
             yield path, child
-        elif isinstance(child, Stateful):
-            for place, inner in child.hidden_modules():
-                for inside, layer in named_holders(inner):
+        elif known:
+            for place, hidden in hidden_modules(child, known):
+                for inside, layer in named_holders(hidden):
                     yield _join(_join(path, place), inside), layer
+
+
+def hidden_modules(module: nn.Module, known: set[nn.Module]) -> list[tuple[str, nn.Module]]:
+    """Return the path and the module of what holds layers in a plain container of a module, and warn of it."""
+    hidden = []
+    for name, value in vars(module).items():
+        if isinstance(value, CONTAINERS) and name not in _OWN:
+            found = [(path, inner) for path, inner in _inside(name, value)
+                     if inner not in known and any(isinstance(part, StateHolder) for part in inner.modules())]
+            if found:
+                warnings.warn(f"{type(module).__name__}.{name} holds layers in a plain {type(value).__name__}: their "
+                              "states are found, but their parameters are not part of the model, and no optimizer or "
+                              f"state_dict sees them; write self.{name} = "
+                              f"nn.Module{'Dict' if isinstance(value, dict) else 'List'}(...)",
+                              stacklevel=users_level())
+            hidden += found
+    return hidden
+
+
+def _inside(path: str, value: Any) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the path and the module of every module in a container and in the containers inside."""
+    if isinstance(value, nn.Module):
+        yield path, value
+    elif isinstance(value, CONTAINERS):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _inside(f"{path}[{key}]", item)
 
 
 def zero_states(module: nn.Module) -> None:
