@@ -227,7 +227,8 @@ def zero_states(module: nn.Module) -> None:
     """
     for _, layer in named_holders(module):
         for name in layer.state_names:
-            if layer.__dict__.get(name) is not None:
+            # torch.compile would ask the state it looks at for a gradient, which warns
+            if torch.compiler.is_compiling() or layer.__dict__.get(name) is not None:
                 layer._zero_state(name)
 
 

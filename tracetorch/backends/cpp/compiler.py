@@ -17,8 +17,8 @@ from pathlib import Path
 
 NO_COMPILER = (
     "there is no C++ compiler: install g++ or clang++ (`apt-get install g++`, `conda install -c conda-forge "
-    "cxx-compiler`, `xcode-select --install`), or one as a package, which takes 400 MB and computes on one thread (`pip "
-    "install tracetorch[compiler]`), or name one in the environment variable CXX"
+    "cxx-compiler`, `xcode-select --install`), or one as a package, which takes 400 MB and computes on one thread "
+    "(`pip install tracetorch[compiler]`), or name one in the environment variable CXX"
 )
 # `-ffp-contract=off` is not optional: without it a compiler may round otherwise than eager does.
 NEEDED = ("-std=c++17", "-O3", "-shared", "-ffp-contract=off")
