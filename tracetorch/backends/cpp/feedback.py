@@ -52,8 +52,7 @@ class FeedbackProgram(CppProgram):
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
         """Return the gradients that are wanted; x is the output. See `Program`."""
-        assert kept is not None
-        drive = kept[super().kept_elements(shape) :].view(x.shape)
+        drive = x if kept is None else kept[super().kept_elements(shape) :].view(x.shape)      # None: an empty batch
         own = Gradients(True, wanted.starts, wanted.params[: self._own])
         gdrive, gstarts, gparams = super().backward(
             shape, own, drive, starts, given, values, rng, kept, gy, gfinals, grecordings)
