@@ -51,6 +51,7 @@ def norse_run(cell: Any, x: Tensor) -> Tensor:
     for x_t in x:
         y, state = cell(x_t, state)
         outputs.append(y.to_dense())
+    cell.v = getattr(state, "v", None)      # where SpikingJelly keeps it
     return torch.stack(outputs)
 
 

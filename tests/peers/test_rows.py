@@ -64,7 +64,10 @@ def test_row(row, page, library):
     some = eval(CODE.findall(row.there)[0], {**library.names, "n": N})
     most = spikes_of_a_step(eval(text, {**page, "there": some}))
     there, x, want = driven(library, row.there, most)
-    got = tt.scan(eval(text, {**page, "there": there}), eval(scaled[0], {**page, "x": x}) if scaled else x)
+    here = eval(text, {**page, "there": there})
+    got = tt.scan(here, eval(scaled[0], {**page, "x": x}) if scaled else x)
+    for membrane in re.findall(r"whose `mem` is `([^`]+)`", row.here):
+        assert distance(here.mem, eval(membrane, {"v": there.v})) <= library.error
     weights = torch.randn_like(want)
     (want_slope,), (got_slope,) = (torch.autograd.grad((y * weights).sum(), x) for y in (want, got))
     if most:
