@@ -187,9 +187,10 @@ def _arriving(model: nn.Module, path: str, x: Tensor, options: dict[str, Any]) -
     """Return what a layer gets over all of time: [T, B, ...]."""
     seen: list[Tensor] = []
     hook = model.get_submodule(path).register_forward_pre_hook(lambda layer, args: seen.append(args[0]))
-    _scan(model, x, **options)
+    x = x.movedim(options["time_dim"], 0).contiguous()      # time is folded in the order in which x lies
+    _scan(model, x, **{**options, "time_dim": 0})
     hook.remove()
-    return torch.cat(seen).unflatten(0, (x.shape[options["time_dim"]], -1))
+    return torch.cat(seen).unflatten(0, (len(x), -1))
 
 
 def _scan(model: nn.Module, x: Tensor, **options: Any) -> None:
