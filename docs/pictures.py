@@ -77,8 +77,8 @@ def run(layer: tt.Layer, x: torch.Tensor, ax: Any, neurons: tuple[int, ...] = (0
     """Draw a layer's membranes, thresholds and spikes."""
     layer.zero_states()
     with torch.no_grad():
-        spikes, traces = tt.scan(layer, x, record="potential")
-    plot.traces({"membrane": traces["potential"]}, ax, neurons=neurons, layer=layer, spikes=spikes)
+        spikes, recordings = tt.scan(layer, x, record="potential")
+    plot.traces({"membrane": recordings["potential"]}, ax, neurons=neurons, layer=layer, spikes=spikes)
 
 
 def resonate_and_fire() -> None:

@@ -116,9 +116,6 @@ def _title(model: nn.Module, path: str) -> str:
     return f"{path} {type(model.get_submodule(path)).__name__}".strip()
 
 
-# -- what is scaled -----------------------------------------------------------------------
-
-
 def _pairs(model: nn.Module, before: Report, x: Tensor, time_dim: int) -> dict[str, str]:
     """Return for each firing layer, in the order in which they run, the module whose weights are scaled for it."""
     layers = [path for path, _ in named_layers(model)]
@@ -178,9 +175,6 @@ def _scale(module: nn.Module, factor: float) -> None:
     with torch.no_grad():
         for parameter in module.parameters(recurse=False):
             parameter.mul_(factor)
-
-
-# -- by how much --------------------------------------------------------------------------
 
 
 def _arriving(model: nn.Module, path: str, x: Tensor, options: dict[str, Any]) -> Tensor:

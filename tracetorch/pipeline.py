@@ -202,9 +202,9 @@ class Pipeline:
 class Step:
     """A pipeline bound to its callables: all that a backend needs to know of a layer.
 
-    Calling it is one time step, elementwise in its tensors: `(x, states, params) -> (y, states, traces)`,
-    where `traces` holds the value of each recorded name at the end of the step. `activations` lead from what a layer
-    stores of its parameters to their values, `params`.
+    Calling it is one time step, elementwise in its tensors: `(x, states, params) -> (y, states, recordings)`,
+    where `recordings` holds the value of each recorded name at the end of the step. `activations` lead from what a
+    layer stores of its parameters to their values, `params`.
     """
 
     pipeline: Steps

@@ -44,6 +44,6 @@ def pushes() -> torch.Tensor:
 if __name__ == "__main__":
     layer = ExponentialLIF(2, quant_fn=tt.functional.round_ste())
     with torch.no_grad():
-        spikes, traces = tt.scan(layer, pushes(), record="potential")
-    for name, mem, spike in zip(("weak", "strong"), traces["potential"].T, spikes.T, strict=True):
+        spikes, recordings = tt.scan(layer, pushes(), record="potential")
+    for name, mem, spike in zip(("weak", "strong"), recordings["potential"].T, spikes.T, strict=True):
         print(f"{name}: membrane up to {mem.max():.2f}, {int(spike.sum())} spikes")

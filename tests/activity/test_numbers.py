@@ -121,9 +121,9 @@ def test_gradient_of_the_sigmoid(network):
         layer = model[int(path)]
         if not layer.pipeline.fires:
             continue
-        _, traces = tt.scan(model, x, record=f"{path}.shift", backend="eager")
+        _, recordings = tt.scan(model, x, record=f"{path}.shift", backend="eager")
         tt.zero_states(model)
-        shift, near = traces[f"{path}.shift"].movedim(layer.dim, -1), []
+        shift, near = recordings[f"{path}.shift"].movedim(layer.dim, -1), []
         signs = {"pos_": 1, "neg_": -1} if hasattr(layer, "pos_threshold") else {"": 1}
         for p, s in zip(potential.movedim(layer.dim, -1).reshape(-1, layer.num_neurons),
                         shift.reshape(-1, layer.num_neurons), strict=True):

@@ -97,9 +97,6 @@ def test_padded_batches_say_how_many_steps_there_were():
     assert text.startswith("5 steps, batch of 3, 8 steps in all;")
 
 
-# -- attention ----------------------------------------------------------------------------
-
-
 def lone(threshold, spike_fn=None):
     layer = tt.snn.LIB(4, beta=1e-6, threshold=threshold, quant_fn=HARD, **({"spike_fn": spike_fn} if spike_fn else {}))
     return tt.activity(layer, torch.ones(100, 4)).attention

@@ -25,9 +25,6 @@ HARD = tt.functional.round_ste()
 SALT = iter(range(10**6))
 
 
-# -- input ------------------------------------------------------------------------------
-
-
 def poisoned(backend, cls, value, **kwargs):
     """Outputs and state with and without `value` at step 3 in neuron 1 of element 0, and which cells it may touch."""
     x = torch.rand(8, 2, 4) * 2
@@ -140,8 +137,6 @@ def test_states_of_another_model(backend):
     assert all(torch.equal(before[k], v) for k, v in tt.save_states(model).items()), other
 
 
-# -- what a kernel was made from ----------------------------------------------------------
-
 SLOPES = {"k": 1.0}
 
 
@@ -201,9 +196,6 @@ def test_a_spike_function_that_counts_its_calls():
         return torch.tanh(v)
     tt.scan(tt.snn.LIB(4, spike_fn=fire), torch.rand(5, 2, 4))
     assert calls == [5]
-
-
-# -- building kernels -------------------------------------------------------------------
 
 
 class Salted(tt.Stage):
@@ -380,9 +372,6 @@ def test_two_threads_build_the_same_kernel(cache):
     for thread in threads:
         thread.join()
     assert torch.equal(*found)
-
-
-# -- processes --------------------------------------------------------------------------
 
 
 def test_a_process_forked_after_a_scan(cache):

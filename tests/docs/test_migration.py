@@ -36,8 +36,8 @@ def test_tether(case, backend):
     layer, x = LAYERS[case](), recorded("x").requires_grad_()
     layer.load_states({"mem": recorded("v0")} | ({"adapt": recorded("a0")} if case == "alif" else {}))
     with tt.backend(backend):
-        y, traces = tt.scan(layer, x, record="potential")
+        y, recordings = tt.scan(layer, x, record="potential")
     (slopes,) = torch.autograd.grad((y * recorded("w")).sum(), x)
     assert torch.equal(y, recorded(case, "y")) and y.sum() > 5
-    for got, want in ((slopes, recorded(case, "gx")), (traces["potential"], recorded(case, "v_seq"))):
+    for got, want in ((slopes, recorded(case, "gx")), (recordings["potential"], recorded(case, "v_seq"))):
         assert (got - want).abs().max() <= 1e-4 * want.abs().max()

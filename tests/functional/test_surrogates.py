@@ -124,8 +124,6 @@ def test_spikes_and_gradients_stay_finite_and_in_their_dtype(any_dtype):
         assert ((y == 0) | (y == 1)).all() or isinstance(fn, F.MultiSpike) or fn.most == 3
 
 
-# -- the slope trains -----------------------------------------------------------------
-
 PRIMITIVES = {F.Arctan: lambda z: torch.atan(torch.pi * z) / torch.pi, F.Sigmoid: torch.sigmoid}
 
 
@@ -179,9 +177,6 @@ def test_a_surrogate_trains_its_module():
     fn(x).square().sum().backward()
     reference(x).backward(2 * (x >= 0).double())
     close(fn.fn.slope.grad, reference.slope.grad)
-
-
-# -- as callables -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("index", range(len(every_spike_fn())), ids=[type(f).__name__ for f in every_spike_fn()])
@@ -239,8 +234,6 @@ def test_a_tensor_as_slope_broadcasts():
             column = gradient(kind(k[i].item()), x[:, i], torch.ones(6))[1]
             torch.testing.assert_close(grad[:, i], column)
 
-
-# -- threshold and sign -------------------------------------------------------------------
 
 METHODS = {"super": F.SuperSpike, "triangle": F.Triangle, "tanh": F.HeaviTanh, "circ": F.HeaviCirc,
            "heavi_erfc": F.HeaviErfc}  # fmt: skip

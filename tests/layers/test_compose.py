@@ -33,9 +33,6 @@ def ready_made():
                 yield "".join(chosen) + end, (*(STAGES[letter] for letter in chosen), *stages)
 
 
-# -- one class per set of stages, whatever the order and the spelling ------------------
-
-
 @pytest.mark.parametrize("name, stages", list(ready_made()), ids=lambda v: v if isinstance(v, str) else "")
 def test_ready_made_classes_are_compositions(name, stages):
     cls = getattr(tt.snn, name)
@@ -87,9 +84,6 @@ def test_stages_compare_by_class_and_configuration():
     assert tt.Reset("zero") == tt.Reset("zero", detach=True) and tt.Reset(to=1) == tt.Reset("value", to=1.0)
     for reset in (tt.Reset("zero"), tt.Reset(detach=True), tt.Reset(to=-0.2, detach=False)):
         assert eval(repr(reset), {"Reset": tt.Reset}) == reset
-
-
-# -- names -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stages, name", [
@@ -144,9 +138,6 @@ def test_layers_share_no_learnable_default():
     assert one.spike_fn.alpha is not other.spike_fn.alpha
 
 
-# -- signatures and docstrings ---------------------------------------------------------
-
-
 def test_signature_of_a_new_composition():
     cls = tt.compose(tt.Adaptive, tt.Binary)
     want = ["num_neurons", "beta", "threshold", "bias", "rho", "kappa", "dim",
@@ -181,9 +172,6 @@ def test_docstring_tells_recurrences_parameters_and_states(composition):
     assert all(f"\n    {name}" in text for name in cls.pipeline.states)
 
 
-# -- pairs -----------------------------------------------------------------------------
-
-
 def test_dual_splits_traces_and_ternary_thresholds():
     cls = tt.compose(tt.Dual, tt.Synaptic, tt.Recurrent, tt.Scaled, tt.Adaptive)
     pairs = ["syn", "rec", "mem"]
@@ -196,9 +184,6 @@ def test_dual_splits_traces_and_ternary_thresholds():
 
 def test_a_user_stage_may_split_too():
     assert list(tt.compose(tt.Dual, Resonant).pipeline.states) == ["pos_mem", "neg_mem", "pos_vel", "neg_vel"]
-
-
-# -- subclasses ------------------------------------------------------------------------
 
 
 class Louder(tt.snn.LIB):
@@ -238,9 +223,6 @@ def test_subclasses_pickle(cls):
     for twin in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
         assert type(twin) is cls
         assert_close(twin(inputs(2, 3).float()), copy.deepcopy(layer)(inputs(2, 3).float()))
-
-
-# -- pickles ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("composition", COMPOSITIONS, ids=name_of)
@@ -318,9 +300,6 @@ def test_a_file_from_one_program_is_read_by_the_next(tmp_path):
         print(layer(torch.ones(2, 3)).tolist(), layer.pos_vel.tolist())
     """
     assert run_python(write, file) == run_python(read, file)
-
-
-# -- redefinition ----------------------------------------------------------------------
 
 
 def make(value):

@@ -12,9 +12,6 @@ from tracetorch import snn
 X = inputs(6, 2, 3).float()
 
 
-# -- moved and cast --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("move", [lambda m: m.to(torch.float64), lambda m: m.double(),
                                   lambda m: m.to("cpu", torch.float64)], ids=["to", "double", "to device and dtype"])
 def test_states_move_with_the_layer(move):
@@ -104,9 +101,6 @@ def test_autocast_gives_the_dtype_of_the_input(dtype, backend):
     y.sum().backward()
     assert all(p.grad.dtype == torch.float32 for p in model.parameters())
     assert model(X[0]).dtype == torch.float32
-
-
-# -- inference, then training ----------------------------------------------------------
 
 
 def test_states_born_in_inference_mode_do_not_break_training(backend):

@@ -18,8 +18,6 @@ def stage(name="Odd", **attributes):
     return type(name, (tt.Stage,), attributes)
 
 
-# -- compose ---------------------------------------------------------------------------
-
 COMPOSE = {
     "no stage": (lambda: tt.compose("Dual"), TypeError, ["tt.Dual", "'Dual'"]),
     "a layer": (lambda: tt.compose(snn.LIB), TypeError, ["tt.compose takes stages", "LIB"]),
@@ -116,8 +114,6 @@ def test_an_error_of_a_stage_is_its_own():
     with pytest.raises(ZeroDivisionError):
         tt.compose(stage(step=lambda self, s: 1 / 0))
 
-
-# -- constructors ----------------------------------------------------------------------
 
 CONSTRUCT = {
     "no number of neurons": (lambda: snn.LIB(), TypeError, ["LIB", "num_neurons"]),

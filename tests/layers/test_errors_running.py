@@ -12,8 +12,6 @@ from tracetorch import snn
 
 ZEROS = torch.zeros(2, 3)
 
-# -- input of a step and of a scan -----------------------------------------------------
-
 
 class Nested(nn.Module):
     def __init__(self):
@@ -226,9 +224,6 @@ def test_backends():
         tt.backend("numpy")
 
 
-# -- state management ------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("verb", ["zero_states", "detach_states", "save_states", "TTcompile", "TTdecompile"])
 def test_state_functions_want_a_module(verb):
     with fails(TypeError, "torch.nn.Module", "list"):
@@ -306,9 +301,6 @@ def test_other_containers_draw_none():
             self.linears, self.again = [nn.Linear(3, 3)], [self.layers[0]]
 
     Fine().zero_states()
-
-
-# -- what can't be recomputed ----------------------------------------------------------
 
 
 def stepping(module, x):

@@ -115,9 +115,6 @@ def test_random_neurons_with_start_states(kind, steps, batch, neurons, bias, war
     assert_close([y, *gradients(layer, y, x, *leaves)], wanted)
 
 
-# -- one definition, bit for bit, in float32 -------------------------------------------------------
-
-
 def hard(neurons, **options):
     return tt.snn.LIB(neurons, spike_fn=tt.functional.heavi_erfc(1.0), **options)
 
@@ -219,9 +216,6 @@ def test_spikes_are_those_of_pytorch_away_from_ties():
     assert (y != want).float().mean() < 1e-4
 
 
-# -- weights that change ------------------------------------------------------------------------
-
-
 def changes():
     def optimizer(layer):
         torch.optim.SGD(layer.parameters(), 0.1).step()
@@ -299,9 +293,6 @@ def test_what_is_not_finite_spreads_as_in_pytorch(bad, where):
     assert torch.equal(y.isnan(), want.isnan())
     assert_close(y, want)
     assert torch.equal(mem.isnan(), layer.neuron.mem.isnan())
-
-
-# -- a layer like any other -----------------------------------------------------------------------
 
 
 def test_its_states_are_its_own_and_the_neurons():
@@ -451,9 +442,6 @@ def test_ttcompile_reaches_the_neuron():
         assert "raw_beta" in dict(layer.neuron.named_parameters())
 
 
-# -- other paths ------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def unwarned():
     """What has been warned of once is forgotten."""
@@ -545,9 +533,6 @@ def test_a_hand_written_neuron(unwarned):
     assert_close(y, torch.stack(ys))
     with pytest.raises(TypeError, match="Mine has no step; call the layer itself"):
         layer.step(x[0])
-
-
-# -- what it refuses --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("make", "error", "words"), [

@@ -117,9 +117,9 @@ def test_scanned_alone_and_in_a_module(make, backend):
 
 
 def test_recorded():
-    _, traces = tt.scan(nn.Sequential(Counter(3), Handmade2(3)), X, record=("steps", "1.last"))
-    assert set(traces) == {"0.steps", "1.last"}
-    assert traces["0.steps"][:, 0, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    _, recordings = tt.scan(nn.Sequential(Counter(3), Handmade2(3)), X, record=("steps", "1.last"))
+    assert set(recordings) == {"0.steps", "1.last"}
+    assert recordings["0.steps"][:, 0, 0].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_managed_like_any_other():

@@ -52,9 +52,6 @@ def equal(a, b):
     return all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
 
 
-# -- what nn.Linear is -----------------------------------------------------------------
-
-
 def test_is_an_nn_linear():
     torch.manual_seed(3)
     theirs = nn.Linear(5, 4)
@@ -156,9 +153,6 @@ def test_workspace_is_bounded():
     assert [b.numel() for b in buffers] == [64 * 48 + 16] * 2
 
 
-# -- taking over -----------------------------------------------------------------------
-
-
 def test_of_takes_over_in_place():
     linear = nn.Linear(70, 33).eval()
     linear.register_forward_hook(lambda module, args, y: y + 1)
@@ -187,9 +181,6 @@ def test_errors():
     for call in (lambda: tt.Linear(2, 2, path="torch"), lambda: setattr(tt.Linear(2, 2), "path", "torch")):
         with fails(ValueError, "tt.Linear: path='torch'", "'auto', 'dense', 'sparse'"):
             call()
-
-
-# -- one definition --------------------------------------------------------------------
 
 
 @settings(max_examples=30, deadline=None)
@@ -274,9 +265,6 @@ def test_scan_of_a_model_equals_stepping_it():
         assert torch.equal(scanned, torch.stack([model(step) for step in x]))
         tt.zero_states(model)
         assert torch.equal(scanned[:, 3:4], tt.scan(model, x[:, 3:4]))
-
-
-# -- never stale -----------------------------------------------------------------------
 
 
 def through_data(linear):
@@ -395,9 +383,6 @@ def test_a_workspace_in_use_is_left_alone():
     assert equal(packed, before)
 
 
-# -- inf and NaN -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize("where", ["weight", "input", "gradient"])
@@ -425,9 +410,6 @@ def test_not_finite_weight_and_gradient_with_zeros():
     x, g = torch.randn(700, 70, requires_grad=True), torch.randn(700, 33) * spikes(700, 33)
     (found,), (expected,) = (torch.autograd.grad(linear(x), x, g) for linear in (ours, theirs))
     assert torch.equal(found.isnan(), expected.isnan()) and found.isnan().any()
-
-
-# -- nn.Linear's way -------------------------------------------------------------------
 
 
 WAYS = {
@@ -495,9 +477,6 @@ def test_fake_tensors_and_counted_operators():
             linear(spikes(6, 70))
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1] > 0
-
-
-# -- graphs ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["dense", "sparse"])

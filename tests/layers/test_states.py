@@ -27,9 +27,6 @@ def call(verb, module, style, *args, **kwargs):
     return getattr(module, verb)(*args, **kwargs)
 
 
-# -- created when used -----------------------------------------------------------------
-
-
 def test_states_are_none_until_used_and_after_zero_states():
     layer = snn.SLIB(3)
     assert layer.syn is None and layer.mem is None
@@ -79,9 +76,6 @@ def test_a_pure_step_starts_anew_what_is_missing():
     assert_close(layer.step(X[0], {"mem": None, "syn": torch.zeros(2, 3)})[0], y, 0.0)
     assert_close(layer.step(X[1], {"mem": states["mem"]})[0],
                  layer.step(X[1], {"mem": states["mem"], "syn": torch.zeros(2, 3)})[0], 0.0)
-
-
-# -- zero, detach, save, load ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("style", VERBS)
@@ -204,9 +198,6 @@ def test_a_layer_is_its_own_module():
     assert list(layer.save_states()) == list(tt.save_states(layer)) == ["mem"]
 
 
-# -- traceTorch 0.19 -------------------------------------------------------------------
-
-
 class Listed(tt.Model):
     """Layers in plain containers, one of them appended later."""
 
@@ -309,9 +300,6 @@ def test_layers_written_for_0_19():
         layer._ensure_states(x=X[0], reference_tensor=X[0])
 
 
-# -- copies ----------------------------------------------------------------------------
-
-
 def test_a_copy_has_states_of_its_own():
     layer = snn.LI(3)
     layer(X[0])
@@ -340,9 +328,6 @@ def test_zeroed_states_are_freed():
     layer.zero_states()
     gc.collect()
     assert held() is None
-
-
-# -- TTcompile -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("style", VERBS)

@@ -64,8 +64,6 @@ def test_alif_recorded(run, backend):
         assert_recorded(run, "alif", dict(zip(("y", "v_final", "a_final", "v_seq", "a_seq"), out, strict=True)), leaves)
 
 
-# -- exact gradients ------------------------------------------------------------------------
-
 SMOOTH = [  # (u, alpha) -> what autograd differentiates instead of the spike
     lambda u, alpha: torch.atan(torch.pi * alpha * u) / torch.pi,
     lambda u, alpha: torch.sigmoid(alpha * u),
@@ -144,9 +142,6 @@ def test_hand_worked_adaptation():
     assert v_seq.flatten().tolist() == [1.0, 1.0, 1.5]
     assert spikes.flatten().tolist() == [1, 0, 1]
     assert v_final.tolist() == [0.0] and a_final.tolist() == [1.25]
-
-
-# -- equality with the layers, shapes, dtypes --------------------------------------------------
 
 
 def test_lif_is_the_layer(backend):

@@ -146,9 +146,6 @@ def test_package_that_is_not_there(monkeypatch):
     assert tt.from_nir(made, DT) is not None        # a graph that is there needs no package
 
 
-# -- out --------------------------------------------------------------------------------------
-
-
 class Quiet(tt.Stage):
     """Halve the input."""
 

@@ -118,9 +118,6 @@ def test_device_dtype_copies_and_pickles():
     assert tt.from_nir(whole, DT)[0].raw_beta.dtype == torch.get_default_dtype()
 
 
-# -- out --------------------------------------------------------------------------------------
-
-
 def test_nested_sequentials_become_one_chain():
     hard = tt.compose(tt.EMA, tt.Binary, tt.Reset("zero"))(4, spike_fn=tt.functional.heavi_erfc(1.0))
     model = nn.Sequential(nn.Sequential(tt.Linear(3, 4), hard), nn.Identity(), nn.Dropout(), nn.Linear(4, 2)).eval()

@@ -140,9 +140,6 @@ def test_gradient_of_the_exact_current(equal):
         np.testing.assert_allclose(raw.grad.numpy(), want, rtol=1e-6)
 
 
-# -- nodes without a state -----------------------------------------------------------------
-
-
 def through(node, x, shape=None):
     graph = nir.NIRGraph(nodes={"input": nir.Input({"input": np.array(shape or x.shape[2:])}), "node": node,
                                 "output": nir.Output({"output": None})},

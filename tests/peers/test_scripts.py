@@ -27,9 +27,6 @@ def trained(net, run, loss_of):
     return outputs, losses
 
 
-# -- snnTorch -----------------------------------------------------------------------------
-
-
 class SnnNet(nn.Module):
     def __init__(self):
         super().__init__()
@@ -65,9 +62,6 @@ def snntorch_here(page, x, target):
     return trained(net, run, lambda mem: sum(cross_entropy(m, target) for m in mem))
 
 
-# -- Norse --------------------------------------------------------------------------------
-
-
 def norse_there(page, x, target):
     net = norse.SequentialState(nn.Linear(64, 100), norse.LIFCell(), nn.Linear(100, 10), norse.LIFCell())
 
@@ -92,9 +86,6 @@ def norse_here(page, x, target):
         return y, y.sum(0)
 
     return trained(net, run, lambda counts: cross_entropy(counts, target))
-
-
-# -- SpikingJelly -------------------------------------------------------------------------
 
 
 def spikingjelly_there(page, x, target):

@@ -51,9 +51,6 @@ def stepped(lif, x):
     return torch.stack([spk for spk, _ in outputs]), torch.stack([mem for _, mem in outputs])
 
 
-# -- snnTorch -----------------------------------------------------------------------------
-
-
 @word("snnTorch", "`learn_beta=True`, `learn_threshold=True`")
 def learned_parameters_have_the_same_gradients(page):
     x, weights = inputs(), torch.randn(STEPS, 3, N)
@@ -124,9 +121,6 @@ def membranes_over_time(page):
     close(recorded["mem"], mem)
 
 
-# -- Norse --------------------------------------------------------------------------------
-
-
 @word("Norse", "parameters that don't train")
 def nothing_trains_in_norse(page):
     assert not list(norse.torch.LIFCell().parameters())
@@ -164,9 +158,6 @@ def over_time(page):
     y, _ = norse.torch.LIF()(x)
     assert y.sum() > 100
     assert torch.equal(tt.scan(page["NorseLIF"](N), x), y.to_dense())
-
-
-# -- SpikingJelly -------------------------------------------------------------------------
 
 
 @word("SpikingJelly", "`ParametricLIFNode`'s `w`")

@@ -1,4 +1,4 @@
-"""Records: traces of states and shared names over time."""
+"""Recordings of states and shared names over time."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ X = inputs(6, 2, 3)
 
 
 def by_hand(layer, x, names):
-    """The traces of one layer, from the reference step."""
+    """The recordings of one layer, from the reference step."""
     states = {name: torch.full(x.shape[1:], s.init, dtype=x.dtype) for name, s in layer.pipeline.states.items()}
     found = {name: [] for name in names}
     for x_t in x:
@@ -25,11 +25,11 @@ def test_record_of_a_layer(backend):
     layer = snn.DSRLITS(3, pos_rec_weight=0.5).double()
     names = ("pos_mem", "neg_mem", "potential", "spike", "output", "prev_output", "x", "pos_drive", "shift")
     with tt.backend(backend):
-        y, traces = tt.scan(layer, X, record=names)
-    assert set(traces) == set(names)
-    assert_close({name: traces[name] for name in names}, by_hand(layer, X, names))
-    assert_close(traces["output"], y)
-    assert_close(traces["pos_mem"][-1], layer.pos_mem)
+        y, recordings = tt.scan(layer, X, record=names)
+    assert set(recordings) == set(names)
+    assert_close({name: recordings[name] for name in names}, by_hand(layer, X, names))
+    assert_close(recordings["output"], y)
+    assert_close(recordings["pos_mem"][-1], layer.pos_mem)
 
 
 def test_record_is_differentiable(backend):
@@ -49,13 +49,13 @@ def test_record_is_differentiable(backend):
 def test_record_in_a_module_applies_to_all_or_to_one(backend):
     module = nn.Sequential(snn.SLI(3), nn.Linear(3, 3), snn.LIB(3)).double()
     with tt.backend(backend):
-        _, traces = tt.scan(module, X, record=("mem", "0.syn", "spike"))
-    assert set(traces) == {"0.mem", "0.syn", "2.mem", "2.spike"}
-    assert all(trace.shape == X.shape for trace in traces.values())
-    assert_close(traces["2.mem"][-1], module[2].mem)
+        _, recordings = tt.scan(module, X, record=("mem", "0.syn", "spike"))
+    assert set(recordings) == {"0.mem", "0.syn", "2.mem", "2.spike"}
+    assert all(one.shape == X.shape for one in recordings.values())
+    assert_close(recordings["2.mem"][-1], module[2].mem)
     tt.zero_states(module)
     _, again = tt.scan(module, X, record=["0.syn", "mem"], fold=False)
-    assert_close(again, {name: traces[name] for name in again})
+    assert_close(again, {name: recordings[name] for name in again})
     assert set(again) == {"0.mem", "0.syn", "2.mem"}
 
 
@@ -72,10 +72,10 @@ def test_record_of_a_layer_inside_a_hand_written_one():
             return self.total
 
     module = nn.Sequential(Outer()).double()
-    y, traces = tt.scan(module, X, record=("total", "mem"))
-    assert set(traces) == {"0.total", "0.inner.mem"}
-    assert_close(traces["0.total"], y)
-    assert_close(traces["0.inner.mem"].cumsum(0), y)
+    y, recordings = tt.scan(module, X, record=("total", "mem"))
+    assert set(recordings) == {"0.total", "0.inner.mem"}
+    assert_close(recordings["0.total"], y)
+    assert_close(recordings["0.inner.mem"].cumsum(0), y)
 
 
 def test_without_record_only_the_output_comes_back():

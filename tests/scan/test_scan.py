@@ -33,9 +33,6 @@ def results(module, y):
     return [y, *tt.save_states(module).values(), *(g for g in grads if g is not None)]
 
 
-# -- modules ---------------------------------------------------------------------------
-
-
 class Branches(tt.Model):
     """Skip connections, a layer in a list, a tuple inside."""
 
@@ -193,9 +190,6 @@ def test_threads_do_not_see_each_others_fold():
     assert_close(found[0], y)
 
 
-# -- layers ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("shape, dim", [((6, 3), -1), ((6, 3), 0), ((6, 3, 4), 0), ((6, 1, 3, 2, 2), -3), ((1, 3), -1)])
 def test_a_layer_needs_no_batch(shape, dim, backend):
     x = inputs(*shape)
@@ -209,9 +203,9 @@ def test_time_dim(at, backend):
     model, other = twins(lambda: nn.Sequential(nn.Linear(3, 3), snn.LIB(3)).double())
     with tt.backend(backend):
         want = tt.scan(model, X)
-        y, traces = tt.scan(other, X.movedim(0, at), time_dim=at, record="mem")
+        y, recordings = tt.scan(other, X.movedim(0, at), time_dim=at, record="mem")
     assert_close(y, want.movedim(0, at))
-    assert traces["1.mem"].shape == y.shape
+    assert recordings["1.mem"].shape == y.shape
 
 
 def test_time_at_the_end_when_the_output_has_fewer_dimensions():
@@ -221,9 +215,6 @@ def test_time_at_the_end_when_the_output_has_fewer_dimensions():
     tt.zero_states(module)
     assert y.shape == (2, 2, 4)
     assert_close(y, tt.scan(module, x).movedim(0, -1))
-
-
-# -- from call to call -----------------------------------------------------------------
 
 
 def test_gradients_flow_from_scan_to_scan_to_step(backend):
@@ -268,9 +259,6 @@ def test_scan_writes_neither_into_its_input_nor_into_states(backend):
     assert_close(kept, values, 0.0)
 
 
-# -- numbers that are none -------------------------------------------------------------
-
-
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_not_finite_stays_with_its_neuron(bad, backend):
     x = X.clone()
@@ -284,9 +272,6 @@ def test_what_is_not_finite_stays_with_its_neuron(bad, backend):
     clean = torch.ones_like(y, dtype=torch.bool)
     clean[2:, 0, 1] = False
     assert torch.isfinite(y[clean]).all()
-
-
-# -- backends --------------------------------------------------------------------------
 
 
 class Asks(tt.snn.Layer):

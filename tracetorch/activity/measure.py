@@ -144,10 +144,10 @@ class Watch:
         names = tuple(name for count in whole for name in count.recorded.values())
         with self.functions:
             y = scan(self.model, x, record=names, lengths=lengths, check=False)
-        traces: dict[str, Tensor] = y[1] if names else {}
-        self.recorded = sum(trace.numel() for trace in traces.values()) // len(x)
+        recordings: dict[str, Tensor] = y[1] if names else {}
+        self.recorded = sum(recording.numel() for recording in recordings.values()) // len(x)
         for count in whole:
-            found = {name: traces[full] for name, full in count.recorded.items() if full in traces}
+            found = {name: recordings[full] for name, full in count.recorded.items() if full in recordings}
             if found:
                 count.add(found, self._live)
 
@@ -165,8 +165,6 @@ class Watch:
         if self.functions.seen:
             names = ", ".join(sorted(self.functions.seen))
             yield f"Functions that multiply were called outside of modules ({names}): their operations are not counted."
-
-    # -- called by hooks -------------------------------------------------------------
 
     def _refuse_second_call(self, count: NeuronCount) -> None:
         self._calls[count] += 1

@@ -46,20 +46,20 @@ class NeuronCount:
     def ran(self) -> bool:
         return bool(self.count.any())
 
-    def add(self, traces: dict[str, Tensor], live: Tensor | None) -> None:
-        """Count traces [T, B, ...] (or [T, ...]), where `live` [T, B] says so."""
-        output = traces["output"]
+    def add(self, recordings: dict[str, Tensor], live: Tensor | None) -> None:
+        """Count recordings [T, B, ...] (or [T, ...]), where `live` [T, B] says so."""
+        output = recordings["output"]
         if live is not None:
             live = live.view(*live.shape, *[1] * (output.ndim - 2)).expand(output.shape)
         self._add_output(output, live)
-        self._add_spikes(traces.get("spike", output), live)
-        if "potential" in traces:
-            potential = traces["potential"] if live is None else traces["potential"][live]
+        self._add_spikes(recordings.get("spike", output), live)
+        if "potential" in recordings:
+            potential = recordings["potential"] if live is None else recordings["potential"][live]
             if potential.numel():
                 self.low = torch.minimum(self.low, potential.min().cpu())       # NaN stays NaN
                 self.high = torch.maximum(self.high, potential.max().cpu())
             if self.fires:
-                self._add_gradient(traces["potential"], traces["shift"], live)
+                self._add_gradient(recordings["potential"], recordings["shift"], live)
 
     def _add_output(self, output: Tensor, live: Tensor | None) -> None:
         seen = output if live is None else output[live]
@@ -77,14 +77,12 @@ class NeuronCount:
         self.total = self.total + torch.where(seen, size, 0.0).sum(0, dtype=torch.float64).cpu()
 
     def _axis(self, ndim: int) -> int:
-        """Return where neurons lie in a trace of `ndim` dimensions, time included."""
+        """Return where neurons lie in a recording of `ndim` dimensions, time included."""
         return self.layer.dim % (ndim - 1) + 1
 
-    def _per_neuron(self, trace: Tensor) -> Tensor:
+    def _per_neuron(self, recording: Tensor) -> Tensor:
         """[T, B, ...] -> [M, N]"""
-        return trace.movedim(self._axis(trace.ndim), -1).flatten(0, -2)
-
-    # -- gradient --------------------------------------------------------------------
+        return recording.movedim(self._axis(recording.ndim), -1).flatten(0, -2)
 
     def _add_gradient(self, potential: Tensor, shift: Tensor, live: Tensor | None) -> None:
         """Count where the derivative of the spike function is a fraction of its peak, in one direction at least."""
@@ -107,8 +105,6 @@ class NeuronCount:
         through = torch.stack([slope >= self.fraction * self.peak for slope in slopes]).any(0) & (self.peak > 0)
         self.open += int((through if live is None else through & live).sum())
         self.gates += through.numel() if live is None else int(live.sum())
-
-    # -- result ----------------------------------------------------------------------
 
     def result(self) -> Neurons:
         """Return the numbers."""
@@ -141,7 +137,7 @@ def _share(mask: Tensor) -> float:
 
 
 def _arguments(layer: Neuron, potential: Tensor, shift: Tensor, axis: int) -> list[Tensor]:
-    """Return what a layer's firing stage gives to its spike function, once per direction, from recorded traces."""
+    """Return what a layer's firing stage gives to its spike function, once per direction, from recordings."""
     seen: list[Tensor] = []
 
     def noted(v: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def derivative_of(activation: Activation | None, dtype: torch.dtype) -> Body | N
         return None
 
 
-def inside(step: Step, names: Iterable[str], dtype: torch.dtype) -> tuple[Activation | None, ...]:
+def activations_in_kernel(step: Step, names: Iterable[str], dtype: torch.dtype) -> tuple[Activation | None, ...]:
     """Return for each parameter the activation that a kernel leads through, None where there is none."""
     activations = map(step.activations.get, names)
     return tuple([a if derivative_of(a, dtype) else None for a in activations])

@@ -49,13 +49,13 @@ class CannotCapture(Exception):
 class CapturedStep:
     """One time step as straight-line code.
 
-    forward:  (x, *states, *params) -> (y, *states, *traces)
-    backward: (x, *states, *params, gy, *gstates, *gtraces) -> (gx, *gstates, *gparams), recomputing what it needs
+    forward:  (x, *states, *params) -> (y, *states, *recordings)
+    backward: (x, *states, *params, gy, *gstates, *grecordings) -> (gx, *gstates, *gparams), recomputing what it needs
         of the step from the old states.
 
     `params` are the pipeline's and then the lifted ones (`spike_fn.slope`); `draws` counts random numbers per
     element and step. `asks_device` says whether the step has asked for the device of a tensor, which is the CPU here.
-    `built` is where backends keep what they make of it.
+    `kernels` is where backends keep what they make of it.
     """
 
     name: str
@@ -69,7 +69,7 @@ class CapturedStep:
     draws: int
     dtype: torch.dtype
     asks_device: bool = False
-    built: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    kernels: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def capture(step: Step, dtype: torch.dtype, record: tuple[str, ...] = ()) -> CapturedStep:
@@ -135,9 +135,9 @@ class _Flat:
         params = dict(zip(self.params, flat[1 + ns :], strict=True))
         step = bind(self.step, {n: params.pop(n) for n in self.free})
         with TracingStream() as stream:
-            y, new, traces = step(flat[0], states, params, self.record)
+            y, new, recordings = step(flat[0], states, params, self.record)
         self.draws = stream.draws
-        return (y, *(new[n] for n in self.states), *(traces[n] for n in self.record))
+        return (y, *(new[n] for n in self.states), *(recordings[n] for n in self.record))
 
     def backward(self, *flat: Tensor) -> list[Tensor]:
         inputs = [v.detach().requires_grad_() for v in flat[: len(self.inputs)]]

@@ -60,8 +60,6 @@ class Feedback(Layer):
     def extra_repr(self) -> str:
         return ""
 
-    # -- a layer and the one inside it ---------------------------------------------------------
-
     @property
     def parts(self) -> tuple[Layer, ...]:  # type: ignore[override]
         """The neuron: it is stepped and scanned as a part of this layer."""
@@ -103,8 +101,6 @@ class Feedback(Layer):
 
     def _repr_html_(self) -> str:
         return html.feedback(self)
-
-    # -- how it runs -----------------------------------------------------------------------------
 
     @property
     def fuses(self) -> bool:  # type: ignore[override]

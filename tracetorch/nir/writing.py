@@ -227,9 +227,6 @@ def _laid_out(value: Tensor, layer: Neuron, shape: Shape, places: bool) -> np.nd
     return np.ascontiguousarray(value.expand(layer.num_neurons).reshape(along).expand(shape).numpy())
 
 
-# -- modules without a state ------------------------------------------------------------------
-
-
 def _array(value: Tensor) -> np.ndarray:
     return value.detach().cpu().numpy().copy()
 

@@ -113,11 +113,11 @@ def alif(
     Source: Tether, `ALIFSubFunction`.
     """
     params = {"beta": decay_v, "threshold": threshold, "rho": decay_a, "kappa": beta}
-    spikes, new, traces = _scan("alif", x_seq, {"mem": v_init, "adapt": a_init}, params, Arctan, alpha, False)
-    after = traces["adapt"]
+    spikes, new, recordings = _scan("alif", x_seq, {"mem": v_init, "adapt": a_init}, params, Arctan, alpha, False)
+    after = recordings["adapt"]
     start = torch.zeros_like(after[0]) if a_init is None else a_init.to(after.dtype)
     a_seq = torch.cat([start[None], after[:-1]])
-    return spikes, new["mem"], new["adapt"], traces["potential"], a_seq
+    return spikes, new["mem"], new["adapt"], recordings["potential"], a_seq
 
 
 class LIFSubFunction:
@@ -141,12 +141,12 @@ class ALIFSubFunction:
 def _leaky(where, x_seq, v_init, decay, threshold, alpha, surrogate_type, per_neuron):
     kind = _surrogate(where, surrogate_type)
     params = {"beta": decay, "threshold": threshold}
-    spikes, new, traces = _scan(where, x_seq, {"mem": v_init}, params, kind, alpha, per_neuron)
-    return spikes, new["mem"], traces["potential"]
+    spikes, new, recordings = _scan(where, x_seq, {"mem": v_init}, params, kind, alpha, per_neuron)
+    return spikes, new["mem"], recordings["potential"]
 
 
 def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
-    """Run the composition over [n_steps, batch*neurons]; return spikes, final states and traces, flat as x_seq."""
+    """Run the composition over [n_steps, batch*neurons]; return spikes, final states and recordings, flat as x_seq."""
     _check_sequence(where, x_seq, states)
     params = {**params, "alpha": alpha}
     dtypes = (p.dtype for p in params.values() if isinstance(p, Tensor))

@@ -40,10 +40,10 @@ def problem(cls, shape, dim, dtype=torch.float64, io=None, given=True, seed=0, *
 
 
 def run(backend, step, x, states, params, dim, record=()):
-    """Output, final states and traces, then the gradients of a fixed loss over all of them."""
-    y, new, traces = scan(backend, step, x, states, params, dim, lambda: torch.tensor([5, 7]), record)
+    """Output, final states and recordings, then the gradients of a fixed loss over all of them."""
+    y, new, recordings = scan(backend, step, x, states, params, dim, lambda: torch.tensor([5, 7]), record)
     g = torch.Generator().manual_seed(1)
-    values = [y, *new.values(), *traces.values()]
+    values = [y, *new.values(), *recordings.values()]
     loss = sum((v.double() * torch.randn(v.shape, generator=g, dtype=torch.float64)).sum() for v in values)
     leaves = [x, *(s for s in states.values() if s is not None), *params.values()]
     return [*values, *torch.autograd.grad(loss, leaves)]
@@ -140,13 +140,13 @@ def test_only_the_gradients_asked_for(wanted):
     assert_close(*found) if wanted else None
 
 
-@pytest.mark.parametrize("used", ["y", "state", "trace"])
+@pytest.mark.parametrize("used", ["y", "state", "recording"])
 def test_cotangents_that_are_missing(used):
     step, x, states, params = problem(tt.snn.LIB, (13, 3, 5), 1)
     found = []
     for backend in ("cpp", "eager"):
-        y, new, traces = scan(backend, step, x, states, params, record=("potential",))
-        value = {"y": y, "state": new["mem"], "trace": traces["potential"]}[used]
+        y, new, recordings = scan(backend, step, x, states, params, record=("potential",))
+        value = {"y": y, "state": new["mem"], "recording": recordings["potential"]}[used]
         found.append(torch.autograd.grad(value.sum(), [x, *states.values(), *params.values()]))
     assert_close(*found)
 

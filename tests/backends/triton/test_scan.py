@@ -229,10 +229,10 @@ def test_records(names):
     for backend in ("triton", "eager"):
         layer.zero_states()
         x = inputs(9, 2, 3).requires_grad_()
-        y, traces = tt.scan(layer, x, backend=backend, record=names)
-        loss = sum((k * t).sum() for k, t in enumerate(traces.values(), 1))
-        found.append([y, *traces.values(), *torch.autograd.grad(loss, [x, *layer.parameters()], allow_unused=True)])
-        assert list(traces) == list(names)
+        y, recordings = tt.scan(layer, x, backend=backend, record=names)
+        loss = sum((k * t).sum() for k, t in enumerate(recordings.values(), 1))
+        found.append([y, *recordings.values(), *torch.autograd.grad(loss, [x, *layer.parameters()], allow_unused=True)])
+        assert list(recordings) == list(names)
     assert_close([f for f in found[0] if f is not None], [f for f in found[1] if f is not None], 1e-12)
 
 

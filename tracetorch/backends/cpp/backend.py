@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...fusion.activations import derivative_of, inside
+from ...fusion.activations import activations_in_kernel, derivative_of
 from ...fusion.cache import captured
 from ...fusion.capture import CannotCapture, CapturedStep
 from ...looped import BIAS, FED
@@ -40,17 +40,18 @@ def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[s
         found = captured(elementwise, dtype, record)
     except CannotCapture as error:
         raise Refused(str(error)) from None
-    vectors, activations = tuple([ranks[n] == 1 for n in found.params]), inside(elementwise, found.params, dtype)
+    vectors = tuple([ranks[n] == 1 for n in found.params])
+    activations = activations_in_kernel(elementwise, found.params, dtype)
     key = "cpp", io, vectors, activations, elementwise is step, biased
-    if key not in found.built:
+    if key not in found.kernels:
         if build.compiler() is None:
             raise Refused(build.NO_COMPILER)
         layout = Layout(io, vectors, tuple(derivative_of(a, dtype) for a in activations))
         try:
-            found.built[key] = _ready(found, layout, activations, elementwise is not step, biased)
+            found.kernels[key] = _ready(found, layout, activations, elementwise is not step, biased)
         except RuntimeError as error:
             raise Refused(str(error)) from None
-    return found.built[key]
+    return found.kernels[key]
 
 
 def _ready(found: CapturedStep, layout: Layout, activations: Activations, looped: bool, biased: bool) -> Program:

@@ -1,5 +1,5 @@
 // The loop backward in time. A segment's states are recomputed from its checkpoint by `Step::advance`; then
-// `Step::backward` takes one row after another: cotangents of y, traces and next states in, of x and states out,
+// `Step::backward` takes one row after another: cotangents of y, recordings and next states in, of x and states out,
 // those of parameters added up.
 #pragma once
 #include "gradients.h"
@@ -7,32 +7,32 @@
 
 namespace tt {
 
-// What the steps of one tile read and write: input, its gradient, cotangents of the output and of the traces.
+// What the steps of one tile read and write: input, its gradient, cotangents of the output and of the recordings.
 struct Tile {
   Laid<const IO> x, gy;
   Laid<IO> gx;
-  Laid<const T> gtrace[TRACES + 1];
+  Laid<const T> grecording[RECORDINGS + 1];
   alignas(64) IO x_room[W], gy_room[W], gx_room[W];
-  alignas(64) T gtrace_room[TRACES + 1][W];
+  alignas(64) T grecording_room[RECORDINGS + 1][W];
   Tile(const Arguments& a, long base, int w) {
     find(x, a, a.pointer<const IO>(X), X_STRIDE, base, w);
     find(gx, a, a.pointer<IO>(GX), OUT_STRIDE, base, w);
     if (a[GY]) find(gy, a, a.pointer<const IO>(GY), GY_STRIDE, base, w);
     else find(gy, no_cotangent);
-    for (int q = 0; q < TRACES; q++) {
-      const T* from = a.pointer<const T>(GTRACE_AT + q);
-      if (from) find(gtrace[q], a, from, GTRACE_STRIDE_AT + 3 * q, base, w);
-      else find(gtrace[q], zeros);
+    for (int q = 0; q < RECORDINGS; q++) {
+      const T* from = a.pointer<const T>(GRECORDING_AT + q);
+      if (from) find(grecording[q], a, from, GRECORDING_STRIDE_AT + 3 * q, base, w);
+      else find(grecording[q], zeros);
     }
   }
 };
 
 INLINE void backward_step(const Arguments& a, const Params& p, Tile& tile, long t, long base, const int w, const T* state, T* gstate, T* sums) {
-  const T* gtrace[TRACES + 1];
-  for (int q = 0; q < TRACES; q++) gtrace[q] = read(tile.gtrace[q], t, w, tile.gtrace_room[q]);
+  const T* grecording[RECORDINGS + 1];
+  for (int q = 0; q < RECORDINGS; q++) grecording[q] = read(tile.grecording[q], t, w, tile.grecording_room[q]);
   const IO* x = read(tile.x, t, w, tile.x_room);
   const IO* gy = read(tile.gy, t, w, tile.gy_room);
-  Step::backward(w, x, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, gtrace, gstate, sums, place(tile.gx, t, tile.gx_room));
+  Step::backward(w, x, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, grecording, gstate, sums, place(tile.gx, t, tile.gx_room));
   if (a[GX]) written(tile.gx, t, w, tile.gx_room);
 }
 

@@ -21,13 +21,13 @@ INLINE void recompute(const Arguments& a, const Grid& g, const Params& p, long b
 INLINE void backward_step(const Arguments& a, const Grid& g, const Params& p, long t, long base, const int w, const T* state, T* gstate, T* sums) {
   const IO* gy = a.pointer<const IO>(GY);
   IO* gx = a.pointer<IO>(GX);
-  const T* gtrace[TRACES + 1];
-  for (int q = 0; q < TRACES; q++) {
-    const T* from = a.pointer<const T>(GTRACE_AT + q);
-    gtrace[q] = from ? from + t * a[GTRACE_STRIDE_AT + 3 * q] + base : zeros;
+  const T* grecording[RECORDINGS + 1];
+  for (int q = 0; q < RECORDINGS; q++) {
+    const T* from = a.pointer<const T>(GRECORDING_AT + q);
+    grecording[q] = from ? from + t * a[GRECORDING_STRIDE_AT + 3 * q] + base : zeros;
   }
   gy = gy ? gy + t * a[GY_STRIDE] + base : no_cotangent;
-  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, gtrace, gstate, sums, gx ? gx + t * g.size + base : gx);
+  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, grecording, gstate, sums, gx ? gx + t * g.size + base : gx);
 }
 
 static void backward_share(const Arguments& a, const FedGrid& g, const Share& k, const Params* params, const Matrices& m, T* frames, T* gstates, T* gfed, T* sums) {

@@ -11,9 +11,9 @@ INLINE void multiply(const Matrices& m, const T* fed, long rows, const Rows<T>& 
 }
 
 INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, long t, long base, const int w, const T* drive, T* state) {
-  T* trace[TRACES + 1];
-  for (int q = 0; q < TRACES; q++) trace[q] = a.pointer<T>(TRACE_AT + q) + t * g.size + base;
-  Step::forward(w, drive, state, state, p, draw_at(a, t), (uint64_t)base, a.pointer<IO>(Y) + t * g.size + base, trace);
+  T* recording[RECORDINGS + 1];
+  for (int q = 0; q < RECORDINGS; q++) recording[q] = a.pointer<T>(RECORDING_AT + q) + t * g.size + base;
+  Step::forward(w, drive, state, state, p, draw_at(a, t), (uint64_t)base, a.pointer<IO>(Y) + t * g.size + base, recording);
 }
 
 INLINE void copy(const T* from, T* to, int w) { LANES(w) to[i] = from[i]; }
@@ -58,7 +58,7 @@ extern "C" void forward(const int64_t* arguments) {
   const int n = team(a, g);
   large_pages(a.pointer<IO>(Y), a[STEPS] * g.size);
   large_pages(a.pointer<T>(DRIVE), a[DRIVE] ? a[STEPS] * g.size : 0);
-  for (int q = 0; q < TRACES; q++) large_pages(a.pointer<T>(TRACE_AT + q), a[STEPS] * g.size);
+  for (int q = 0; q < RECORDINGS; q++) large_pages(a.pointer<T>(RECORDING_AT + q), a[STEPS] * g.size);
   const Scratch shared(sizeof(Params) * (size_t)g.blocks);
   load_all(shared.as<Params>(), a, g);
   const Matrices m(a, false);

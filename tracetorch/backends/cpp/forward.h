@@ -1,4 +1,4 @@
-// The loop forward in time. `Step::forward` computes one row of lanes: x and states in, y, next states, traces out.
+// The loop forward in time. `Step::forward` computes one row of lanes: x and states in, y, next states, recordings out.
 #pragma once
 #include "places.h"
 
@@ -7,12 +7,12 @@ namespace tt {
 INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, long base, const int w) {
   Laid<const IO> x;
   Laid<IO> y;
-  Laid<T> traces[TRACES + 1];
+  Laid<T> recordings[RECORDINGS + 1];
   find(x, a, a.pointer<const IO>(X), X_STRIDE, base, w);
   find(y, a, a.pointer<IO>(Y), OUT_STRIDE, base, w);
-  for (int q = 0; q < TRACES; q++) find(traces[q], a, a.pointer<T>(TRACE_AT + q), OUT_STRIDE, base, w);
+  for (int q = 0; q < RECORDINGS; q++) find(recordings[q], a, a.pointer<T>(RECORDING_AT + q), OUT_STRIDE, base, w);
   alignas(64) IO x_room[W], y_room[W];
-  alignas(64) T trace_room[TRACES + 1][W], state[(STATES + 1) * W];
+  alignas(64) T recording_room[RECORDINGS + 1][W], state[(STATES + 1) * W];
   T* checkpoint = a.pointer<T>(CHECKPOINTS);
   begin(state, a, START_AT, base, w);
   const long steps = a[STEPS];
@@ -26,11 +26,11 @@ INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, lon
       prefetch(x, t + AHEAD, w);
       prefetch_to_write(y, t + AHEAD, w);
     }
-    T* trace[TRACES + 1];
-    for (int q = 0; q < TRACES; q++) trace[q] = place(traces[q], t, trace_room[q]);
-    Step::forward(w, read(x, t, w, x_room), state, state, p, draw_at(a, t), (uint64_t)base, place(y, t, y_room), trace);
+    T* recording[RECORDINGS + 1];
+    for (int q = 0; q < RECORDINGS; q++) recording[q] = place(recordings[q], t, recording_room[q]);
+    Step::forward(w, read(x, t, w, x_room), state, state, p, draw_at(a, t), (uint64_t)base, place(y, t, y_room), recording);
     written(y, t, w, y_room);
-    for (int q = 0; q < TRACES; q++) written(traces[q], t, w, trace_room[q]);
+    for (int q = 0; q < RECORDINGS; q++) written(recordings[q], t, w, recording_room[q]);
   }
   for (int q = 0; q < STATES; q++) {
     T* to = a.pointer<T>(FINAL_AT + q) + base;
@@ -48,7 +48,7 @@ extern "C" void forward(const int64_t* arguments) {
   large_pages(a.pointer<IO>(Y), a[STEPS] * g.size);
   large_pages(a.pointer<T>(CHECKPOINTS), (a[STEPS] - 1) / a[SEGMENT] * STATES * g.size);
   for (int q = 0; q < STATES; q++) large_pages(a.pointer<T>(FINAL_AT + q), g.size);
-  for (int q = 0; q < TRACES; q++) large_pages(a.pointer<T>(TRACE_AT + q), a[STEPS] * g.size);
+  for (int q = 0; q < RECORDINGS; q++) large_pages(a.pointer<T>(RECORDING_AT + q), a[STEPS] * g.size);
 #pragma omp parallel for schedule(static) num_threads(n) if (n > 1)
   for (long task = 0; task < g.tasks(); task++) {
     const long block = task / g.chunks, from = task % g.chunks * g.chunk;

@@ -1,7 +1,7 @@
 // How one step is cut into tiles, and what both loops over time need. A generated file defines these and `Step`,
 // then includes forward.h or backward.h:
 //   T, IO                   type of the computation, and of x, y and their gradients
-//   STATES, TRACES          how many states and recorded traces
+//   STATES, RECORDINGS      how many states and recordings
 //   SCALARS, VECTORS        how many parameters with one value, and with one per neuron
 //   START                   what a state begins with where no tensor is given
 //   enum Slot               where the arguments of a call lie

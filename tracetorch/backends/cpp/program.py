@@ -15,7 +15,7 @@ from ..memory import Places
 from ..program import Gradients, Scanned, Shape
 from . import build, rooms
 from .slots import Slots
-from .source import Layout, Wanted, backward_source, forward_source
+from .source import Computed, Layout, backward_source, forward_source
 
 SEGMENT = 10    # steps recomputed at a time: costs as little as keeping every state, in a tenth of the memory
 
@@ -32,7 +32,7 @@ class CppProgram:
         self.states, self.starts, self.parameters = step.states, step.starts, step.params
         self._order = layout.order()
         self._forward: Loop | None = None
-        self._backward: dict[Wanted, Loop] = {}
+        self._backward: dict[Computed, Loop] = {}
 
     def ready(self) -> Loop:
         """Return the loop forward in time, compiled by the first call."""
@@ -66,7 +66,7 @@ class CppProgram:
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
-        computed = Wanted(wanted.x, wanted.params)
+        computed = Computed(wanted.x, wanted.params)
         loop = self._backward.get(computed)
         if loop is None:
             loop = self._backward[computed] = Loop("backward", *backward_source(self.step, self.layout, computed))
@@ -99,11 +99,11 @@ class CppProgram:
 
     def outline(self) -> tuple[str, int]:
         """Return the C++ text, forward then backward, and how many steps lie between kept states."""
-        wanted = Wanted(True, (True,) * len(self.layout.vectors))
-        both = forward_source(self.step, self.layout), backward_source(self.step, self.layout, wanted)
+        every = Computed(True, (True,) * len(self.layout.vectors))
+        both = forward_source(self.step, self.layout), backward_source(self.step, self.layout, every)
         return "\n".join(text for text, _ in both), SEGMENT
 
-    def _gradients(self, wanted: Wanted, shape: Shape) -> list[Tensor | None]:
+    def _gradients(self, wanted: Computed, shape: Shape) -> list[Tensor | None]:
         """Room for the gradients of the parameters, as slices of one tensor for each shape; zeros if nothing runs."""
         vectors, make, dtype = self.layout.vectors, torch.empty if shape.size else torch.zeros, self.dtype
         gradients: list[Tensor | None] = [None] * len(vectors)

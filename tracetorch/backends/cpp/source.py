@@ -40,8 +40,8 @@ class Layout:
         return sorted(range(len(self.vectors)), key=self.vectors.__getitem__)
 
 
-class Wanted(NamedTuple):
-    """Which gradients backward computes: of x, and of each parameter."""
+class Computed(NamedTuple):
+    """Which gradients a compiled loop computes: of x, and of each parameter."""
 
     x: bool
     params: tuple[bool, ...]
@@ -55,17 +55,17 @@ def forward_source(step: CapturedStep, layout: Layout) -> tuple[str, Slots]:
     """Return the C++ text of the scan forward in time, and where its arguments lie."""
     states = len(step.states)
     stores = ["tt::store(y_row[i], {});", *(f"next[{q} * W + i] = {{}};" for q in range(states))]
-    stores += [f"trace[{q}][i] = {{}};" for q in range(len(step.record))]
+    stores += [f"recording[{q}][i] = {{}};" for q in range(len(step.record))]
     arguments = (
         "int w, const IO* x_row, const T* state, T* next, const Params& p, const Draw& draw, uint64_t first, "
-        "IO* y_row, T* const* trace"
+        "IO* y_row, T* const* recording"
     )
     function = _function("forward", arguments, step, layout, step.forward, stores)
     slots = forward_slots(states, len(step.params), len(step.record), layout.fed is not None)
     return _file(step, layout, "forward", "", slots, [function]), slots
 
 
-def backward_source(step: CapturedStep, layout: Layout, wanted: Wanted) -> tuple[str, Slots]:
+def backward_source(step: CapturedStep, layout: Layout, wanted: Computed) -> tuple[str, Slots]:
     """Return the C++ text of the scan backward in time, and where its arguments lie."""
     states, grads = len(step.states), wanted.of(layout)
     kept = [0] * wanted.x + [1 + q for q in range(states)] + [1 + states + q for q in grads]
@@ -80,7 +80,8 @@ def backward_source(step: CapturedStep, layout: Layout, wanted: Wanted) -> tuple
 
     stores = ["tt::store(gx_row[i], {});"] * wanted.x + [f"gnext[{q} * W + i] = {{}};" for q in range(states)]
     stores += [f"sums[{k} * W + i] += {{}};" for k in range(len(grads))]
-    arguments = f"{row}const T* tape, {common}, const IO* gy_row, const T* const* gtrace, T* gnext, T* sums, IO* gx_row"
+    arguments = (f"{row}const T* tape, {common}, const IO* gy_row, const T* const* grecording, T* gnext, T* sums, "
+                 "IO* gx_row")
     functions.append(_function("backward", arguments, step, layout, backward, stores))
     functions.append(_through_activations([layout.derivatives[q] for q in grads]))
     flags = ", ".join(str(layout.vectors[q]).lower() for q in grads) or "false"
@@ -100,7 +101,7 @@ def _file(step: CapturedStep, layout: Layout, loop: str, extra: str, slots: Slot
 #include "number.h"
 using T = {TYPES[step.dtype]};
 using IO = {TYPES[layout.io]};
-constexpr int STATES = {len(step.states)}, TRACES = {len(step.record)};
+constexpr int STATES = {len(step.states)}, RECORDINGS = {len(step.record)};
 constexpr int SCALARS = {layout.vectors.count(False)}, VECTORS = {layout.vectors.count(True)};
 constexpr T START[] = {{{starts}}};
 {extra}{slots.enum()}
@@ -158,6 +159,6 @@ def _sources(step: CapturedStep, layout: Layout, body: Body) -> list[tuple[str, 
     read += [place[q] for q in range(len(step.params))]
     if len(body.inputs) > len(read):
         read += ["tt::load<T>(gy_row[i])", *(f"gnext[{q} * W + i]" for q in range(len(step.states)))]
-        read += [f"gtrace[{q}][i]" for q in range(len(step.record))]
+        read += [f"grecording[{q}][i]" for q in range(len(step.record))]
         read += [f"tape[{k} * W + i]" for k in range(len(body.inputs) - len(read))]
     return [(source, name.text) for source, name in zip(read, body.inputs, strict=True)]

@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ...fusion.activations import inside
+from ...fusion.activations import activations_in_kernel
 from ...fusion.callables import lifted
 from ...fusion.capture import CannotCapture
 from ...fusion.code import Unsupported
@@ -77,7 +77,7 @@ def kernels(step: Step, call: Call, io: torch.dtype, T: int = 1024, few: bool = 
         yield kernel, arguments, launch.constants(chain, launch.steps_of(chain, T, compute), compute,
                                                   tuple(ranks[n] for n in chain.parameters), which,
                                                   few=few, dense=dense, unit=unit)
-    through = inside(step, chain.parameters, compute)
+    through = activations_in_kernel(step, chain.parameters, compute)
     if any(through):
         options = constants(tuple(ranks[n] for n, a in zip(chain.parameters, through, strict=True) if a is not None))
         arguments = {"gradients": POINTER[compute], "raws": (POINTER[compute],) * len(options["RANKS"]), "N": "i32"}
@@ -95,10 +95,11 @@ def compiled(step: Step, call: Call) -> list[CompiledKernel]:
 def _arguments(chain: Chain, io: torch.dtype, compute: torch.dtype) -> dict:
     """The types of every argument of a training step: states start anew, and all gradients are wanted."""
     value, state = POINTER[io], POINTER[compute]
-    states, parameters, traces = ((state,) * n for n in (len(chain.states), len(chain.parameters), chain.traces))
+    counts = len(chain.states), len(chain.parameters), chain.recordings
+    states, parameters, recordings = ((state,) * n for n in counts)
     tensors = {
         "x": value, "y": value, "gy": value, "gx": value, "start": None, "gstart": None, "gfinal": None,
-        "final": states, "saved": state, "traces": traces, "gtraces": traces or None, "par": parameters,
+        "final": states, "saved": state, "recordings": recordings, "grecordings": recordings or None, "par": parameters,
         "gpar": state, "rng": "*i64" if chain.draws else None,
     }  # fmt: skip
     return tensors | dict.fromkeys(("T", "S", "N", "inner", "x_stride", "gy_stride", "lanes", "groups"), "i32")

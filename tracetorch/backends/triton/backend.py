@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from ...fusion.activations import inside
+from ...fusion.activations import activations_in_kernel
 from ...fusion.capture import CannotCapture
 from ...fusion.code import Unsupported
 from ...looped import BIAS
@@ -38,7 +38,8 @@ def program_of(step: Step, dtype: torch.dtype, io: torch.dtype, ranks: Mapping[s
         chain = chain_of(elementwise, dtype, record)
     except (CannotCapture, Unsupported) as error:
         raise Refused(str(error)) from None
-    program = TritonProgram(step.name, chain, dtype, record, inside(elementwise, chain.parameters, dtype))
+    activations = activations_in_kernel(elementwise, chain.parameters, dtype)
+    program = TritonProgram(step.name, chain, dtype, record, activations)
     return program if elementwise is step else Alternating(program, BIAS in ranks)
 
 

@@ -38,7 +38,7 @@ class Chain:
     """What the loop is given for one step: the stages by index, and the order of states and parameters.
 
     states, init: names and start values. parameters: names, in the order in which kernels take them.
-    traces: how many values the last wire carries after the output. draws: whether random numbers are drawn.
+    recordings: how many values the last wire carries after the output. draws: whether random numbers are drawn.
     text: the source of its functions.
 
     To Triton it is one opaque constant. Equal compositions print alike, and `cache_key` covers the text of every
@@ -46,9 +46,9 @@ class Chain:
     """
 
     def __init__(self, name: str, links: Iterable[Link], init: dict[str, float], *,
-                 draws: bool = False, traces: int = 0, text: str = ""):
+                 draws: bool = False, recordings: int = 0, text: str = ""):
         links = tuple(links)
-        self.name, self.draws, self.traces = name, draws, traces
+        self.name, self.draws, self.recordings = name, draws, recordings
         self.text = text or "\n\n".join(_texts(links))
         self.states, self.init = tuple(init), tuple(init.values())
         self.parameters = tuple(dict.fromkeys(n for stage in links for n in stage.parameters))
@@ -68,8 +68,8 @@ class Chain:
         self.read_order = tuple(reads.index(n) for n in self.states)
         self.uses = tuple(tuple(i for i, used in enumerate(uses) if used == n) for n in self.parameters)
         self.zero_states, self.zero_parameters = (0.0,) * len(states), (0.0,) * len(parameters)
-        self.zero_traces = (0.0,) * traces
-        text = repr((self.stages, self.init, self.uses, traces)) + "".join(_sources(self.stages))
+        self.zero_recordings = (0.0,) * recordings
+        text = repr((self.stages, self.init, self.uses, recordings)) + "".join(_sources(self.stages))
         self.cache_key = hashlib.sha256(text.encode()).hexdigest()
         self.identity = f"{name}_{self.cache_key[:16]}"
 

@@ -27,9 +27,9 @@ def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Chain:
     if program.asks_device:
         raise Unsupported("the step asks a tensor for its device, and was captured on the CPU; zeros_like and "
                           "full_like need no device")
-    if "triton" not in program.built:
-        program.built["triton"] = _chain(program)
-    return program.built["triton"]
+    if "triton" not in program.kernels:
+        program.kernels["triton"] = _chain(program)
+    return program.kernels["triton"]
 
 
 def _chain(program: CapturedStep) -> Chain:
@@ -37,7 +37,7 @@ def _chain(program: CapturedStep) -> Chain:
     functions = load(text)
     stage = Link(functions["step"], functions["step_back"], program.states, program.states, program.params)
     starts = dict(zip(program.states, program.starts, strict=True))
-    return Chain(program.name, [stage], starts, draws=bool(program.draws), traces=len(program.record),
+    return Chain(program.name, [stage], starts, draws=bool(program.draws), recordings=len(program.record),
                        text=text)
 
 

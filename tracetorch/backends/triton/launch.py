@@ -143,7 +143,7 @@ def forward(chain: Chain, shape: Shape, x: Tensor, start: Sequence[Tensor] | Non
     options = _options(chain, shape, lanes, unit, x, dtype, par, "forward", save)
     y = new(x.shape, x.dtype, x.device)
     final = [new(step, dtype, x.device) for _ in chain.states]
-    traces = [new(x.shape, dtype, x.device) for _ in range(chain.traces)]
+    recordings = [new(x.shape, dtype, x.device) for _ in range(chain.recordings)]
     saved = None
     if save:
         count = checkpoints(chain, shape, dtype)
@@ -151,15 +151,15 @@ def forward(chain: Chain, shape: Shape, x: Tensor, start: Sequence[Tensor] | Non
     if shape.size:
         with on_device(x.device):
             _launch(
-                scan_forward, lanes, options, x, y, _contiguous(start), tuple(final), saved, tuple(traces),
+                scan_forward, lanes, options, x, y, _contiguous(start), tuple(final), saved, tuple(recordings),
                 tuple(par), rng, shape.T, shape.size // unit, shape.N, shape.inner, stride // unit, lanes // unit,
                 -(-shape.size // lanes),
             )  # fmt: skip
-    return Scanned(y, final, traces, saved)
+    return Scanned(y, final, recordings, saved)
 
 
 def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Sequence[Tensor] | None,
-             saved: Tensor | None, gfinal: Sequence[Tensor | None], gtraces: Sequence[Tensor | None],
+             saved: Tensor | None, gfinal: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
              par: Sequence[Tensor], rng: Tensor | None, dtype: torch.dtype, needs: tuple[bool, bool, bool],
              ) -> tuple[Tensor | None, list | None, Tensor | None]:
     """The cotangents of x, of the start states and of the parameters ([P, N]), each only if needed."""
@@ -175,7 +175,7 @@ def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Se
         with on_device(x.device):
             _launch(
                 scan_backward, lanes, options, x, gy, _contiguous(start), saved, _all_or_none(gfinal, step, dtype, x),
-                _all_or_none(gtraces, x.shape, dtype, x), tuple(par), rng, gx, gstart and tuple(gstart), sums,
+                _all_or_none(grecordings, x.shape, dtype, x), tuple(par), rng, gx, gstart and tuple(gstart), sums,
                 shape.T, shape.size // unit, shape.N, shape.inner, x_stride // unit, gy_stride // unit, lanes // unit,
                 -(-shape.size // lanes),
             )  # fmt: skip

@@ -177,7 +177,7 @@ def step_backward(gwire, gnew, x, old, par, rng, C: tl.constexpr):
 
 
 @triton.jit
-def segment_forward(rows, state, par, rng, y, traces, saved, t, S, lane, mask,
+def segment_forward(rows, state, par, rng, y, recordings, saved, t, S, lane, mask,
                     C: tl.constexpr, RANDOM: tl.constexpr, DENSE: tl.constexpr):
     """Run the steps of `rows`, the first of which is t."""
     at = row_of(y, t, S, lane)
@@ -187,23 +187,23 @@ def segment_forward(rows, state, par, rng, y, traces, saved, t, S, lane, mask,
         wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
         tl.store(at, wire[0].to(y.dtype.element_ty), mask=mask)
         at += S
-        store_each(traces, (t + k) * S + lane, wire[1:], mask)
+        store_each(recordings, (t + k) * S + lane, wire[1:], mask)
     return state
 
 
 @triton.jit
-def rest_forward(rows, left, state, par, rng, y, traces, t, S, lane, mask, C: tl.constexpr, RANDOM: tl.constexpr):
+def rest_forward(rows, left, state, par, rng, y, recordings, t, S, lane, mask, C: tl.constexpr, RANDOM: tl.constexpr):
     """Run the last `left` steps of `rows`, fewer than all; the first row is t."""
     for k in tl.static_range(1, len(rows)):
         if k >= len(rows) - left:
             wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
             tl.store(row_of(y, t + k, S, lane), wire[0].to(y.dtype.element_ty), mask=mask)
-            store_each(traces, (t + k) * S + lane, wire[1:], mask)
+            store_each(recordings, (t + k) * S + lane, wire[1:], mask)
     return state
 
 
 @triton.jit
-def segment_backward(saved, rows, grows, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
+def segment_backward(saved, rows, grows, grecordings, gstate, gpar, par, rng, gx, t, S, lane, mask,
                   C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr,
                   BEGIN: tl.constexpr, END: tl.constexpr):
     """Walk back from row END to BEGIN; what is not saved of the states is recomputed from the first of all rows."""
@@ -219,9 +219,9 @@ def segment_backward(saved, rows, grows, gtraces, gstate, gpar, par, rng, gx, t,
     if gx is not None:
         at = row_of(gx, t + (END - 1), S, lane)
     for k in tl.static_range(END - 1, BEGIN - 1, -1):
-        gtrace = load_or(gtraces, get(C, "zero_traces"), (t + k) * S + lane, mask, BLOCK, COMPUTE)
+        grecording = load_or(grecordings, get(C, "zero_recordings"), (t + k) * S + lane, mask, BLOCK, COMPUTE)
         gvalue, gstate, guse = step_backward(
-            (grows[k],) + gtrace, gstate, rows[k], states[k - BEGIN], par, key(rng, t + k, RANDOM), C
+            (grows[k],) + grecording, gstate, rows[k], states[k - BEGIN], par, key(rng, t + k, RANDOM), C
         )
         gpar = add(gpar, guse)
         if gx is not None:
@@ -231,7 +231,7 @@ def segment_backward(saved, rows, grows, gtraces, gstate, gpar, par, rng, gx, t,
 
 
 @triton.jit
-def rest_backward(state, rows, grows, left, gtraces, gstate, gpar, par, rng, gx, t, S, lane, mask,
+def rest_backward(state, rows, grows, left, grecordings, gstate, gpar, par, rng, gx, t, S, lane, mask,
                   C: tl.constexpr, RANDOM: tl.constexpr, BLOCK: tl.constexpr, COMPUTE: tl.constexpr):
     """The same for the last `left` of all rows, fewer than all, from the state before the first of them."""
     n: tl.constexpr = len(rows)
@@ -242,9 +242,9 @@ def rest_backward(state, rows, grows, left, gtraces, gstate, gpar, par, rng, gx,
             _wire, state = step_forward(rows[k], state, par, key(rng, t + k, RANDOM), C)
     for k in tl.static_range(n - 1, 0, -1):
         if k >= n - left:
-            gtrace = load_or(gtraces, get(C, "zero_traces"), (t + k) * S + lane, mask, BLOCK, COMPUTE)
+            grecording = load_or(grecordings, get(C, "zero_recordings"), (t + k) * S + lane, mask, BLOCK, COMPUTE)
             gvalue, gstate, guse = step_backward(
-                (grows[k],) + gtrace, gstate, rows[k], states[k - 1], par, key(rng, t + k, RANDOM), C
+                (grows[k],) + grecording, gstate, rows[k], states[k - 1], par, key(rng, t + k, RANDOM), C
             )
             gpar = add(gpar, guse)
             if gx is not None:
@@ -254,7 +254,7 @@ def rest_backward(state, rows, grows, left, gtraces, gstate, gpar, par, rng, gx,
 
 @triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "lanes", "groups"],
             do_not_specialize_on_alignment=["x"])
-def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_stride, lanes, groups,
+def scan_forward(x, y, start, final, saved, recordings, par, rng, T, S, N, inner, x_stride, lanes, groups,
                  C: tl.constexpr, RANKS: tl.constexpr,
                  RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
                  BLOCK: tl.constexpr, DENSE: tl.constexpr, UNIT: tl.constexpr):
@@ -282,19 +282,19 @@ def scan_forward(x, y, start, final, saved, traces, par, rng, T, S, N, inner, x_
                               COMPUTE, UNIT)
             if saved is not None and not DENSE:
                 save(saved, i, S, lane, state, mask)
-            state = segment_forward(rows, state, par, key0, y, traces, saved, t, S, lane, mask, C, RANDOM, DENSE)
+            state = segment_forward(rows, state, par, key0, y, recordings, saved, t, S, lane, mask, C, RANDOM, DENSE)
             rows = ahead
         left = T - segments * STEPS
         if left > 0:
             if saved is not None:
                 save(saved, segments * STEPS if DENSE else segments, S, lane, state, mask)
-            state = rest_forward(rows, left, state, par, key0, y, traces, T - STEPS, S, lane, mask, C, RANDOM)
+            state = rest_forward(rows, left, state, par, key0, y, recordings, T - STEPS, S, lane, mask, C, RANDOM)
         store_each(final, lane, state, mask)
 
 
 @triton.jit(do_not_specialize=["T", "S", "N", "inner", "x_stride", "gy_stride", "lanes", "groups"],
             do_not_specialize_on_alignment=["x", "gy"])
-def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gpar, T, S, N, inner,
+def scan_backward(x, gy, start, saved, gfinal, grecordings, par, rng, gx, gstart, gpar, T, S, N, inner,
                   x_stride, gy_stride, lanes, groups,
                   C: tl.constexpr, RANKS: tl.constexpr,
                   RANDOM: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, STEPS: tl.constexpr,
@@ -322,8 +322,8 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
             state = begun(fetch(saved, row, S, lane, mask, len(begin)), row, begin)
             rows = load_rows(x, T - STEPS, x_stride, lane, mask, STEPS, COMPUTE, UNIT)
             grows = load_rows(gy, T - STEPS, gy_stride, lane, mask, STEPS, COMPUTE, UNIT)
-            gstate, sums = rest_backward(state, rows, grows, left, gtraces, gstate, sums, par, key0, gx, T - STEPS, S,
-                                         lane, mask, C, RANDOM, BLOCK, COMPUTE)
+            gstate, sums = rest_backward(state, rows, grows, left, grecordings, gstate, sums, par, key0, gx,
+                                         T - STEPS, S, lane, mask, C, RANDOM, BLOCK, COMPUTE)
         last = (segments - 1) * STEPS
         if AHEAD:
             present = tl.where(segments > 0, mask, False)
@@ -338,7 +338,7 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
                 gahead = load_rows(gy, t - STEPS, gy_stride, lane, present, STEPS, COMPUTE, UNIT)
                 states = (begun(kept[0], segments - 1 - i, begin),) + kept[1:]
                 kept = fetch_segment(saved, segments - 2 - i, S, lane, mask, len(begin), STEPS, DENSE)
-                gstate, sums = segment_backward(states, rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
+                gstate, sums = segment_backward(states, rows, grows, grecordings, gstate, sums, par, key0, gx, t, S,
                                                 lane, mask, C, RANDOM, BLOCK, COMPUTE, 0, STEPS)
                 rows, grows = ahead, gahead
             else:
@@ -346,8 +346,8 @@ def scan_backward(x, gy, start, saved, gfinal, gtraces, par, rng, gx, gstart, gp
                 for part in tl.static_range(STEPS // KEEP - 1, -1, -1):     # what came from memory is loaded again
                     rows = load_rows(x, t, x_stride, lane, mask, part * KEEP + KEEP, COMPUTE, UNIT)
                     state = begun(fetch(saved, segments - 1 - i, S, lane, mask, len(begin)), segments - 1 - i, begin)
-                    gstate, sums = segment_backward((state,), rows, grows, gtraces, gstate, sums, par, key0, gx, t, S,
-                                                    lane, mask, C, RANDOM, BLOCK, COMPUTE, part * KEEP,
+                    gstate, sums = segment_backward((state,), rows, grows, grecordings, gstate, sums, par, key0, gx, t,
+                                                    S, lane, mask, C, RANDOM, BLOCK, COMPUTE, part * KEEP,
                                                     part * KEEP + KEEP)
         store_each(gstart, lane, gstate, mask)
         if gpar is not None:

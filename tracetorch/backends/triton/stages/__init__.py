@@ -5,7 +5,7 @@ A wire is the tuple of values that leaves one stage and enters the next; a neuro
     stage(wire, state, par, rng, conf)                      -> (wire, new state)
     stage_back(gwire, gnew, wire, state, par, rng, conf)    -> (gwire, gstate, gpar)
 
-`state` and `par` are tuples of what the stage reads, `gnew` the cotangents of what it writes. Traces come as a
+`state` and `par` are tuples of what the stage reads, `gnew` the cotangents of what it writes. Recordings come as a
 tuple of one, or under Dual of two (positive, negative), and every formula is written once for either. `rng`
 is (seed, position, low and high word of the element's index), or () where nothing draws.
 
