@@ -1,7 +1,8 @@
-"""Measure whole training steps of a network against the same with ReLU, and tt.Linear alone against nn.Linear.
+"""Measure whole training steps of networks against the same with ReLU, and tt.Linear alone against nn.Linear.
 
-    python -m benchmarks.network [--rounds 15] [--threads 2] [--only network|linear]
+    python -m benchmarks.network [--rounds 15] [--threads 2] [--only network|convolution|linear]
 
+The convolutional network is `benchmarks/convolution.py`; its rows of snnTorch and SpikingJelly need those installed.
 Contestants take turns in one process. Appends to benchmarks/results/network.csv, and writes network.md.
 """
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 import tracetorch as tt
 
+from . import convolution
 from .measure import device
 
 RESULTS = Path(__file__).parent / "results"
@@ -151,6 +153,15 @@ def networks(rounds: int) -> dict[tuple, list[float]]:
     return times
 
 
+def convolutions(rounds: int) -> dict[tuple, list[float]]:
+    """The convolutional network, trained and run, by those libraries that are installed."""
+    calls: dict[tuple, Call] = {}
+    for name, build in convolution.found().items():
+        for what, made in (("training step", convolution.training), ("inference", convolution.inference)):
+            calls[name, convolution.SHAPE, convolution.RATE, what] = made(build())
+    return race(calls, rounds)
+
+
 def linears(rounds: int) -> dict[tuple, list[float]]:
     """nn.Linear against tt.Linear, shape by shape."""
     times: dict[tuple, list[float]] = {}
@@ -199,12 +210,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", choices=("network", "linear"))
+    parser.add_argument("--only", choices=("network", "convolution", "linear"))
     parser.add_argument("--no-write", action="store_true", help="print only")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tables = []
-    for name, measure in (("network", networks), ("linear", linears)):
+    for name, measure in (("network", networks), ("convolution", convolutions), ("linear", linears)):
         if args.only in (None, name):
             times = measure(args.rounds)
             tables.append(report(times))
