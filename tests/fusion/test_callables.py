@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tracetorch as tt
-from tests.support.callables import Slope, outcome
+from tests.support.callables import Slope, scanned
 from tests.support.compositions import assert_close
 from tracetorch import functional
 
@@ -138,7 +138,7 @@ QUANT_FNS = {
 
 def check(**callables):
     layer = tt.snn.LIB(4, **callables).double()
-    assert_close(outcome(layer, "cpp"), outcome(layer, "eager"))
+    assert_close(scanned(layer, "cpp"), scanned(layer, "eager"))
     return layer
 
 
@@ -181,12 +181,12 @@ def test_change_between_calls_changes_the_result(name):
     fn = make()
     defaults = getattr(fn, "__defaults__", None)
     layer = tt.snn.LIB(4, spike_fn=fn).double()
-    before = outcome(layer, "cpp")
+    before = scanned(layer, "cpp")
     change(fn)
     try:
-        after = outcome(layer, "cpp")
+        after = scanned(layer, "cpp")
         assert (after[0] - before[0]).abs().max() > 1e-3
-        assert_close(after, outcome(layer, "eager"))
+        assert_close(after, scanned(layer, "eager"))
     finally:
         if defaults:
             fn.__defaults__ = defaults
@@ -199,17 +199,17 @@ def test_closure_and_training_flag_change_the_result():
         return torch.sigmoid(scale * v)
 
     layer = tt.snn.LIB(4, spike_fn=annealed).double()
-    soft = outcome(layer, "cpp")
+    soft = scanned(layer, "cpp")
     scale = 8.0
-    hard = outcome(layer, "cpp")
+    hard = scanned(layer, "cpp")
     assert (soft[0] - hard[0]).abs().max() > 1e-2
-    assert_close(hard, outcome(layer, "eager"))
+    assert_close(hard, scanned(layer, "eager"))
 
     class Mode(nn.Module):
         def forward(self, v):
             return torch.sigmoid(v) if self.training else (v > 0).to(v.dtype)
 
     layer = tt.snn.LIB(4, spike_fn=Mode()).double()
-    outcome(layer, "cpp")
+    scanned(layer, "cpp")
     layer.eval()
-    assert set(outcome(layer, "cpp")[0].unique().tolist()) <= {0.0, 1.0}
+    assert set(scanned(layer, "cpp")[0].unique().tolist()) <= {0.0, 1.0}

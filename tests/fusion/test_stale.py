@@ -19,10 +19,11 @@ import torch
 from torch import nn
 
 import tracetorch as tt
-from tests.support.compositions import assert_close
+from tests.support.compositions import assert_close, inputs, outcome
 
 K = 1.0
 TABLE = {"k": 1.0}
+X = inputs(6, 2, 4, seed=3)
 
 
 def shape(v, k):
@@ -30,18 +31,13 @@ def shape(v, k):
     return torch.tanh(float(k) * v)
 
 
-def outcome(layer, backend, stepped=False):
-    """Output, state and gradients of a scan or of stepping, from the same start and seed."""
-    g = torch.Generator().manual_seed(3)
-    x = torch.randn(6, 2, 4, generator=g, dtype=torch.float64).mul_(1.3).requires_grad_()
-    layer.zero_states()
-    layer.zero_grad(set_to_none=True)
-    torch.manual_seed(5)
-    with warnings.catch_warnings(), tt.backend(backend):
-        warnings.simplefilter("ignore")
-        y = torch.stack([layer(x_t) for x_t in x]) if stepped else tt.scan(layer, x)
-    (y * torch.randn(y.shape, generator=g, dtype=y.dtype)).sum().backward()
-    return [y, layer.mem, x.grad, *(p.grad for p in layer.parameters() if p.grad is not None)]
+def ran(layer, backend, stepped=False):
+    """The outcome of a scan or of stepping."""
+    def run(x):
+        with warnings.catch_warnings(), tt.backend(backend):
+            warnings.simplefilter("ignore")
+            return torch.stack([layer(x_t) for x_t in x]) if stepped else tt.scan(layer, x)
+    return outcome(layer, run, X)
 
 
 def neuron(fn, **options):
@@ -675,12 +671,12 @@ def _as_it_was():
 @pytest.mark.parametrize("name", CASES)
 def test_the_next_scan_sees_the_change(name, stepped):
     layer, change = CASES[name]()
-    before = outcome(layer, "auto", stepped)
+    before = ran(layer, "auto", stepped)
     change()
-    after = outcome(layer, "auto", stepped)
+    after = ran(layer, "auto", stepped)
     if name.startswith("counter_of_calls"):
         change()
-    want = outcome(layer, "eager", stepped)
+    want = ran(layer, "eager", stepped)
     assert_close(after, want)
     different = any(not torch.equal(a, b) for a, b in zip(before, want, strict=True))
     assert different != name.startswith("counter_of_calls")     # eager sees the change; a count begins anew
@@ -696,21 +692,21 @@ def test_a_reloaded_module(tmp_path, monkeypatch):
     path.write_text(CONSTANT.format(1.0))
     module = importlib.import_module("reloaded_spikes")
     layer = neuron(lambda v: module.fire(v))
-    before = outcome(layer, "auto")
+    before = ran(layer, "auto")
     path.write_text(CONSTANT.format(3.25))
     importlib.reload(module)
-    after = outcome(layer, "auto")
+    after = ran(layer, "auto")
     assert not torch.equal(before[0], after[0])
-    assert_close(after, outcome(layer, "eager"))
+    assert_close(after, ran(layer, "eager"))
 
 
 def test_a_global_hook_of_all_modules():
     layer = neuron(nn.Tanh())
-    before = outcome(layer, "auto")
+    before = ran(layer, "auto")
     handle = nn.modules.module.register_module_forward_hook(
         lambda module, args, out: 0.3 * out if isinstance(module, nn.Tanh) else None)
     try:
-        after, want = outcome(layer, "auto"), outcome(layer, "eager")
+        after, want = ran(layer, "auto"), ran(layer, "eager")
     finally:
         handle.remove()
     assert not torch.equal(before[0], after[0])

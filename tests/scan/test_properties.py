@@ -20,7 +20,7 @@ def _on(backend):
         yield
 
 
-def outcome(layer, y):
+def held(layer, y):
     """The output and the states of a layer."""
     return [y, *states(layer).values()]
 
@@ -32,7 +32,7 @@ def run(case, how, layer=None, **options):
     x = case.input().requires_grad_()
     leaves = [state.requires_grad_() for state in states(layer).values() if state is not None]
     y = how(layer, x)
-    return [*outcome(layer, y), *gradients(layer, y, x, *leaves)]
+    return [*held(layer, y), *gradients(layer, y, x, *leaves)]
 
 
 def test_the_random_compositions_are_varied():
@@ -111,11 +111,11 @@ def test_one_value_for_all_equals_that_value_for_each(case):
     values = {name: getattr(layer, name).detach().expand(n).clone() for name in layer.pipeline.parameters}
     x = case.input()
     torch.manual_seed(0)
-    want = outcome(layer, tt.scan(layer, x))
+    want = held(layer, tt.scan(layer, x))
     torch.manual_seed(0)
     spread = case.layer(**values)
     assert all(p.shape == (n,) for p in spread.state_dict().values())
-    assert_close(outcome(spread, tt.scan(spread, x)), want)
+    assert_close(held(spread, tt.scan(spread, x)), want)
 
 
 @PROPERTY
@@ -136,8 +136,8 @@ def test_saved_states_continue_the_run(case, data):
     other = case.layer()
     other.zero_states()
     other.load_states(layer.save_states())
-    want = outcome(layer, tt.scan(layer, x[cut:]))
-    assert_close(outcome(other, tt.scan(other, x[cut:])), want)
+    want = held(layer, tt.scan(layer, x[cut:]))
+    assert_close(held(other, tt.scan(other, x[cut:])), want)
 
 
 @PROPERTY
@@ -150,7 +150,7 @@ def test_copies_behave_the_same_after_a_training_step(case, copied):
             p -= 0.01 * (0 if p.grad is None else p.grad)
     twin = copied(layer)
     layer.detach_states()
-    assert_close(outcome(twin, tt.scan(twin, x[1:])), outcome(layer, tt.scan(layer, x[1:])))
+    assert_close(held(twin, tt.scan(twin, x[1:])), held(layer, tt.scan(layer, x[1:])))
 
 
 @PROPERTY
@@ -159,11 +159,11 @@ def test_compiled_layers_compute_the_same(case):
     x = case.input()
     torch.manual_seed(0)
     layer = case.layer()
-    want = outcome(layer, tt.scan(layer, x))
+    want = held(layer, tt.scan(layer, x))
     torch.manual_seed(0)
     frozen = case.layer()
     frozen.TTcompile()
-    assert_close(outcome(frozen, tt.scan(frozen, x)), want)
+    assert_close(held(frozen, tt.scan(frozen, x)), want)
 
 
 @PROPERTY
@@ -183,7 +183,7 @@ def test_a_module_scanned_equals_the_module_stepped(case, batch, data):
         y = how(module, x)
         weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
         grads = torch.autograd.grad((y * weight).sum(), list(module.parameters()), materialize_grads=True)
-        return [*outcome(one, y), *states(other).values(), *grads]
+        return [*held(one, y), *states(other).values(), *grads]
 
     with tt.backend("eager"):
         want = run(stepped)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import tracetorch as tt
+from tests.support.compositions import inputs, outcome
 
 
 class Slope(nn.Module):
@@ -21,14 +22,9 @@ class Slope(nn.Module):
         return torch.sigmoid(self.gain * self.slope * (v - self.shift))
 
 
-def outcome(layer, backend):
-    """Output, final state and all gradients of a scan, from a fixed seed."""
-    g = torch.Generator().manual_seed(3)
-    x = torch.randn(13, 3, 4, generator=g, dtype=torch.float64).mul_(1.3).requires_grad_()
-    layer.zero_states()
-    torch.manual_seed(5)
-    y = tt.scan(layer, x, backend=backend)
-    (y * torch.randn(y.shape, generator=g, dtype=y.dtype)).sum().backward()
-    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in layer.parameters()]
-    layer.zero_grad(set_to_none=True)
-    return [y, layer.mem, x.grad, *grads]
+X = inputs(13, 3, 4, seed=3)
+
+
+def scanned(layer, backend):
+    """The outcome of a scan of a neuron with given callables."""
+    return outcome(layer, lambda x: tt.scan(layer, x, backend=backend), X)

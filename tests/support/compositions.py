@@ -1,9 +1,11 @@
 """Every stage in company: the compositions that the generic tests run over."""
 
+import torch
 from torch import nn
 
 import tests.stages.own  # noqa: F401  (its stages join below)
 import tracetorch as tt
+from tracetorch.layers.states import named_holders
 from tracetorch.testing import (
     COMPANY,
     ERROR,
@@ -36,14 +38,25 @@ class Net(tt.Model):
         return self.layers[1](self.between(self.layers[0](x)))
 
 
-def outcome(model, run, x):
-    """Output, gradients and states of a run from fresh states."""
+def outcome(model, run, x, warm=False, key=None):
+    """Output, states, and all gradients of a fixed loss on both, from the same start and random numbers every time.
+
+    `warm` starts a single layer from random states, whose gradients come along; `key` is that of its random numbers.
+    """
     tt.zero_states(model)
-    model.zero_grad()
-    leaf = x.clone().requires_grad_()
-    y = run(leaf)
-    y.square().sum().backward()
-    return [y, leaf.grad, *(p.grad for p in model.parameters()), *tt.save_states(model).values()]
+    torch.manual_seed(5)
+    leaves = [x.clone().requires_grad_()]
+    if key is not None:
+        model.rng = torch.tensor([key, 0], device=x.device)
+    for name, state in start(model, x.shape[1:]).items() if warm else ():
+        leaves.append(state.to(x.device).requires_grad_())
+        setattr(model, name, leaves[-1])
+    y = run(leaves[0])
+    live = [state for _, layer in named_holders(model) for _, state in layer.live_states()]
+    values = [y, *(state for state in live if state.is_floating_point())]       # not where random numbers stand
+    loss = sum((v * inputs(*v.shape, seed=i, dtype=v.dtype).to(v.device)).sum() for i, v in enumerate(values))
+    leaves += [p for p in model.parameters() if p.requires_grad]
+    return [*values, *torch.autograd.grad(loss, leaves, materialize_grads=True)]
 
 
 def stages() -> list[type[tt.Stage]]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import tracetorch as tt
-from tests.support.callables import Slope, outcome
+from tests.support.callables import Slope, scanned
 from tests.support.compositions import assert_close
 from tracetorch.fusion.activations import derivative_of
 
@@ -48,7 +48,7 @@ def layer_of(activation, **options):
 def test_inside_the_kernel(name, rank):
     assert derivative_of(KINDS[name], torch.float64) is not None
     layer = layer_of(KINDS[name], gain_rank=rank)
-    assert_close(outcome(layer, "cpp"), outcome(layer, "eager"))
+    assert_close(scanned(layer, "cpp"), scanned(layer, "eager"))
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -56,7 +56,7 @@ def test_around_the_kernel(rank):
     """What a user writes in Python may change from call to call."""
     assert derivative_of(clipped, torch.float64) is None
     layer = layer_of(clipped, gain_rank=rank)
-    assert_close(outcome(layer, "cpp"), outcome(layer, "eager"))
+    assert_close(scanned(layer, "cpp"), scanned(layer, "eager"))
 
 
 def test_a_hand_worked_gradient():
@@ -70,7 +70,7 @@ def test_a_hand_worked_gradient():
 @pytest.mark.parametrize("options", [{"learn_beta": False}, {"learn_threshold": False, "beta_rank": 0}])
 def test_parameters_that_do_not_learn(options):
     layer = tt.snn.SLIB(4, **options).double()
-    assert_close(outcome(layer, "cpp"), outcome(layer, "eager"))
+    assert_close(scanned(layer, "cpp"), scanned(layer, "eager"))
 
 
 def test_parameters_of_lower_precision():

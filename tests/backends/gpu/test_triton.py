@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import tracetorch as tt
-from tests.support.compositions import EXTREMES, Composition, assert_close, gradients, inputs, name_of, start, states
+from tests.support.compositions import EXTREMES, Composition, assert_close, gradients, inputs, name_of, outcome
 from tests.support.golden import CASES, TOLERANCE, arrays, assert_recorded, case_id, loaded
 from tests.support.parallel import check_two_processes_have_the_gradients_of_one
 from tracetorch import functional as F
@@ -33,23 +33,16 @@ def test_scans_match_the_record(case, dtype):
     assert_recorded({n: (got.cpu(), want) for n, (got, want) in pairs.items()}, tolerance)
 
 
-def outcome(layer, x, backend):
-    layer.zero_states()
-    layer.rng = torch.tensor([5, 0], device=x.device)
-    x = x.clone().requires_grad_()
-    begin = {n: s.cuda().detach().requires_grad_() for n, s in start(layer, x.shape[1:]).items()}
-    for name, state in begin.items():
-        setattr(layer, name, state)
-    with tt.backend(backend):
-        y = torch.cat([tt.scan(layer, x), tt.scan(layer, x[:3])])
-    values = [y, *states(layer).values()]
-    loss = sum((v * inputs(*v.shape, seed=i, dtype=v.dtype).cuda()).sum() for i, v in enumerate(values))
-    grads = torch.autograd.grad(loss, [x, *begin.values(), *layer.parameters()], allow_unused=True)
-    return [*values, *(g for g in grads if g is not None)]
+def twice(layer, x, backend):
+    """The outcome of two scans, the second from the states of the first."""
+    def both(x):
+        with tt.backend(backend):
+            return torch.cat([tt.scan(layer, x), tt.scan(layer, x[:3])])
+    return outcome(layer, both, x, warm=True, key=5)
 
 
 def compare(layer, x, error=None):
-    assert_close(outcome(layer, x, "triton"), outcome(layer, x, "eager"), error or BUDGET[x.dtype])
+    assert_close(twice(layer, x, "triton"), twice(layer, x, "eager"), error or BUDGET[x.dtype])
 
 
 @pytest.mark.parametrize("composition", EXTREMES, ids=name_of)

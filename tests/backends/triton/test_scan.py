@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import tracetorch as tt
-from tests.support.compositions import EXTREMES, Composition, assert_close, gradients, inputs, name_of, start, states
+from tests.support.compositions import EXTREMES, Composition, assert_close, inputs, name_of, outcome, start
 from tracetorch import functional as F
 
 pytest.importorskip("triton", reason="Triton is an optional extra")
@@ -27,15 +27,12 @@ WRITTEN = {
 }  # fmt: skip
 
 
-def outcome(layer, x, backend, warm=True, key=5):
-    """Output, states and every gradient of two scans, the second from the states of the first."""
-    layer.zero_states()
-    layer.rng = torch.tensor([key, 0])
-    x = x.clone().requires_grad_()
-    begin = start(layer, x.shape[1:], requires_grad=True) if warm else {}
-    with tt.backend(backend):
-        y = torch.cat([tt.scan(layer, x), tt.scan(layer, x[:3])])
-    return [y, *states(layer).values(), *gradients(layer, y, x, *begin.values())]
+def twice(layer, x, backend, **options):
+    """The outcome of two scans, the second from the states of the first."""
+    def both(x):
+        with tt.backend(backend):
+            return torch.cat([tt.scan(layer, x), tt.scan(layer, x[:3])])
+    return outcome(layer, both, x, **{"warm": True, "key": 5} | options)
 
 
 def build(name, **options):
@@ -44,7 +41,7 @@ def build(name, **options):
 
 
 def compare(layer, x, error=1e-10, **options):
-    assert_close(outcome(layer, x, "triton", **options), outcome(layer, x, "eager", **options), error)
+    assert_close(twice(layer, x, "triton", **options), twice(layer, x, "eager", **options), error)
 
 
 @pytest.mark.parametrize("quantiser", QUANTISERS)
