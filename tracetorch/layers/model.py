@@ -24,13 +24,21 @@ def named_layers(module: nn.Module) -> Iterator[tuple[str, Layer]]:
 
 
 def TTcompile(module: nn.Module) -> None:
-    """Replace every `raw_` tensor in a module by its value, for inference."""
+    """Replace every `raw_` tensor in a module by its value, for inference.
+
+    Args:
+        module: a layer, or any module with layers inside.
+    """
     for _, layer in named_layers(module):
         layer.TTcompile()
 
 
 def TTdecompile(module: nn.Module) -> None:
-    """Undo `TTcompile`."""
+    """Undo `TTcompile`.
+
+    Args:
+        module: a layer, or any module with layers inside.
+    """
     for _, layer in named_layers(module):
         layer.TTdecompile()
 
