@@ -62,7 +62,7 @@ def wrapped(pipeline: Steps, path: int, padding: bool) -> Steps:
 
 def _product(fed: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return `weight fed + bias` in the dtype of the states, which autocast does not choose."""
-    if not torch.is_autocast_enabled(fed.device.type):
+    if fed.is_meta or not torch.is_autocast_enabled(fed.device.type):
         return F.linear(fed, weight, bias)
     with torch.autocast(fed.device.type, enabled=False):
         return F.linear(fed, weight, bias)

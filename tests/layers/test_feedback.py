@@ -429,6 +429,14 @@ def test_autocast_changes_the_output_alone(backend):
     assert half.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("how", ["scan", "step"])
+def test_shapes_alone_on_meta(how):
+    layer = feedback(tt.snn.LIB(20), dtype=torch.float32).to("meta")
+    x = torch.empty(5, 3, 20, device="meta")
+    y = tt.scan(layer, x) if how == "scan" else layer(x[0])
+    assert y.is_meta and y.shape == (x if how == "scan" else x[0]).shape
+
+
 def test_ttcompile_reaches_the_neuron():
     layer = feedback(tt.snn.LIB(6))
     x = torch.randn(9, 2, 6, dtype=torch.float64)
