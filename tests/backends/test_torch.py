@@ -1,6 +1,7 @@
 """The C++ scan inside torch's machinery: operators, torch.compile, second derivatives, processes, autocast."""
 
 import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -199,6 +200,30 @@ def test_fork_does_not_hang():
     with os.fdopen(read) as file:
         assert float(file.read()) == want
     os.waitpid(child, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.parametrize("make", [lambda: tt.Feedback(tt.snn.LIB(600), nn.Linear(600, 600)),
+                                  lambda: tt.Linear(600, 600)],
+                         ids=["Feedback", "Linear"])
+def test_packing_a_matrix_after_a_fork_does_not_hang(make):
+    """A matrix of this size is read and packed by several threads, which the child does not have."""
+    layer, x = make().requires_grad_(False), torch.ones(40, 4, 600)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    want = tt.scan(layer, x)[-1, 0, 0].item()
+    tt.zero_states(layer)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)        # ends a child that waits for ever
+        os.write(write, str(tt.scan(layer, x)[-1, 0, 0].item()).encode())
+        os._exit(0)
+    torch.set_num_threads(threads)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as file:
+        assert file.read() == str(want)
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path):

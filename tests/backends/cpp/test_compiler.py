@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tracetorch as tt
-from tracetorch.backends.cpp import build, compiler, program
+from tracetorch.backends.cpp import build, compiler, threads
 
 TEXT = 'extern "C" int answer() { return 42; }\n'
 REAL = shutil.which("g++") or shutil.which("c++")
@@ -191,10 +191,10 @@ def test_windows_asks_for_a_static_runtime(fake, cache, monkeypatch):
 def test_a_system_that_does_not_fork(monkeypatch):
     watched = []
     monkeypatch.setattr(os, "register_at_fork", lambda **given: watched.append(given))
-    program._watch_forks()
-    assert watched == [{"after_in_child": program._after_fork}]
+    threads._watch_forks()
+    assert watched == [{"after_in_child": threads._after_fork}]
     monkeypatch.delattr(os, "register_at_fork")
-    program._watch_forks()
+    threads._watch_forks()
     assert len(watched) == 1
 
 

@@ -16,6 +16,7 @@ from . import matrix, rooms
 from .matrix.linear import FEW_ROWS, LIMIT, Workspace
 from .program import CppProgram, Loop
 from .source import Layout
+from .threads import count
 
 _workspaces: WeakIdKeyDictionary = WeakIdKeyDictionary()
 """Packed matrices between calls, by the parameter that holds the matrix."""
@@ -63,7 +64,7 @@ class FeedbackProgram(CppProgram):
             g, start, gstart = gdrive.view(-1, shape.N), starts[self._fed], gstarts[self._fed]
             needs = gstart is not None, need_weight and start is not None, need_bias
             fed = None if start is None else start.contiguous().view(-1, shape.N)
-            back, *gpath = matrix.gradients(g, fed, weight.contiguous(), needs, torch.get_num_threads())
+            back, *gpath = matrix.gradients(g, fed, weight.contiguous(), needs, count())
             if gstart is not None and back is not None:
                 gstart.add_(back.view(shape.step))
             if need_weight and start is None:
@@ -92,7 +93,7 @@ class FeedbackProgram(CppProgram):
             return loop(slots)
         own = _workspace_of(weight).taken()
         try:
-            packed = (own.forward if forward else own.backward).update(weight, torch.get_num_threads())
+            packed = (own.forward if forward else own.backward).update(weight, count())
             slots[at["PACKED"]], slots[at["FINITE"]] = packed.address, packed.finite
             loop(slots)
         finally:
@@ -111,7 +112,7 @@ def _workspace_of(weight: Tensor) -> Workspace:
 
 def _weight_gradient(gdrive: Tensor, y: Tensor, start: Tensor | None, shape: Shape) -> Tensor:
     """Return the sum over time of gdrive[t]^T fed[t] [N, N], fed[0] being the start, and fed[t] then y[t - 1]."""
-    size, N, threads = shape.outer, shape.N, torch.get_num_threads()
+    size, N, threads = shape.outer, shape.N, count()
     g, fed = gdrive.view(-1, N), y.reshape(-1, N)
     total = _outer(g[size:], fed[: len(fed) - size], threads)
     return total if start is None else total + _outer(g[:size], start.reshape(-1, N), threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from ...fusion.capture import CapturedStep
 from ..memory import Places
 from ..program import Gradients, Scanned, Shape
-from . import build, rooms
+from . import build, rooms, threads
 from .slots import Slots
 from .source import Computed, Layout, backward_source, forward_source
 
@@ -144,7 +143,7 @@ class Loop:
         if last is None or last[0] is not shape:
             last = self._last = shape, self._shaped(shape)
         slots = last[1][:]
-        slots[at["THREADS"]] = 1 if _forked else torch.get_num_threads()
+        slots[at["THREADS"]] = threads.count()
         slots[at["X"]] = x.data_ptr()
         if there is not None:
             rooms.put_places(slots, at["X_STRIDE"], [there])
@@ -166,20 +165,3 @@ class Loop:
 
     def __call__(self, slots: array) -> None:
         self._function(slots.buffer_info()[0])
-
-
-_forked = False
-
-
-def _after_fork() -> None:
-    """OpenMP's threads stay behind in the parent, and waiting for them would never end."""
-    global _forked
-    _forked = True
-
-
-def _watch_forks() -> None:
-    if hasattr(os, "register_at_fork"):      # Windows does not fork
-        os.register_at_fork(after_in_child=_after_fork)
-
-
-_watch_forks()

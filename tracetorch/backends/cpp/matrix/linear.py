@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 
 from ... import choose, differentiable
 from .. import matrix
+from ..threads import count
 from . import Lists, Packed
 
 PATHS = ("auto", "dense", "sparse")
@@ -112,7 +113,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> tuple[Tensor, Lists | None]:
-    rows, threads = _rows(x), torch.get_num_threads()
+    rows, threads = _rows(x), count()
     M, N = rows.shape[0], weight.shape[0]
     weight, bias = weight.contiguous(), None if bias is None else bias.contiguous()
     seen, lists, own = _chosen(path, rows, N), None, own.taken()
@@ -171,7 +172,7 @@ class Product(torch.autograd.Function):
 
 def _backward(gy: Tensor, x: Tensor | Lists | None, weight: Tensor, shape: torch.Size, needs: tuple[bool, ...],
               own: Workspace) -> tuple[Tensor | None, ...]:  # fmt: skip
-    g, threads = _rows(gy), torch.get_num_threads()
+    g, threads = _rows(gy), count()
     few = FEW_ROWS if weight.numel() > SMALL else LISTED_ROWS - 1
     if 0 < g.shape[0] <= few and weight.numel() and not isinstance(x, Lists):
         gx, gw, gb = matrix.gradients(g, x, weight.contiguous(), needs, threads)
@@ -217,7 +218,7 @@ def linear_backward(gy: Tensor, x: Tensor, weight: Tensor, path: str, needs: lis
     """Return the gradients that are needed, of x, weight and bias."""
     rows = _rows(x)
     listed = needs[1] and len(rows) >= LISTED_ROWS and _chosen(path, rows, weight.shape[0]).path == "sparse"
-    found = Lists.of(rows, torch.get_num_threads()) if listed else rows
+    found = Lists.of(rows, count()) if listed else rows
     return [g for g in _backward(gy, found, weight, x.shape, tuple(needs), Workspace()) if g is not None]
 
 
