@@ -511,11 +511,22 @@ def test_hooks_on_the_path_are_called(unwarned):
     layer, seen = feedback(tt.snn.LIB(6)), []
     layer.path.register_forward_hook(lambda module, args, y: seen.append(y))
     x = torch.randn(9, 2, 6, dtype=torch.float64)
-    with pytest.warns(UserWarning, match="its Linear has forward hooks, which are called at every step"):
+    with pytest.warns(UserWarning, match="its Linear has hooks, which are called at every step"):
         y = tt.scan(layer, x)
     assert len(seen) == 9
     layer.zero_states()
     assert_close(y, reference(layer, x))
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")       # torch says so of the first step's zeros
+@pytest.mark.parametrize("what", ["neuron", "path"])
+def test_backward_hooks_are_called(unwarned, what):
+    layer, seen = feedback(tt.snn.LIB(6)), []
+    getattr(layer, what).register_full_backward_hook(lambda module, into, out: seen.append(1))
+    x = torch.randn(9, 2, 6, dtype=torch.float64, requires_grad=True)
+    with pytest.warns(UserWarning, match="has hooks, which are called at every step"):
+        tt.scan(layer, x).sum().backward()
+    assert len(seen) == 9
 
 
 def test_a_hand_written_neuron(unwarned):
@@ -549,6 +560,8 @@ def test_a_hand_written_neuron(unwarned):
     (lambda: tt.Feedback(tt.snn.LIB(3), torch.eye(3)), TypeError, "path must be a module, got Tensor"),
     (lambda: tt.Feedback(tt.snn.LIB(3), nn.Linear(3, 4)), ValueError,
      r"path is nn.Linear\(3, 4\), but LIB has 3 neurons; write nn.Linear\(3, 3\)"),
+    (lambda: tt.Feedback(tt.snn.LIB(3), nn.LazyLinear(3)), TypeError,
+     r"path is an nn.LazyLinear, which knows no size yet; write nn.Linear\(3, 3\)"),
     (lambda: tt.Feedback(tt.Feedback(tt.snn.LIB(3), nn.Linear(3, 3)), nn.Linear(3, 3)), TypeError,
      "Feedback has a state 'fed' of its own; join both paths in one"),
 ])

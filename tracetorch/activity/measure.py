@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..check import STEPS
+from ..layers.feedback import Feedback
 from ..layers.layer import Layer
 from ..layers.model import named_layers
 from ..layers.states import zero_states
@@ -130,10 +132,10 @@ class Watch:
                     with_kwargs=True)
 
     def _is_stepped(self, path: str, layer: Layer) -> bool:
-        """Say whether a scan steps the layer: it has a forward of its own, or lies in a layer that has one."""
+        """Say whether a scan steps the layer: hooks count its path, its forward is its own, or it lies in such a one."""
         inside = any(count.stepped and (not outer or path.startswith(f"{outer}."))
                      for outer, count in self.neurons.items())
-        return inside or not layer.fuses
+        return inside or not layer.fuses or isinstance(layer, Feedback)
 
     def run(self, x: Tensor, lengths: Tensor | None) -> None:
         """Scan a chunk of time and count."""
@@ -142,7 +144,8 @@ class Watch:
         self._calls = dict.fromkeys([*self.neurons.values(), *self.synapses.values()], 0)
         whole = [count for count in self.neurons.values() if not count.stepped]
         names = tuple(name for count in whole for name in count.recorded.values())
-        with self.functions:
+        with self.functions, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Feedback is scanned step by step.*hooks")      # they are ours
             y = scan(self.model, x, record=names, lengths=lengths, check=False)
         recordings: dict[str, Tensor] = y[1] if names else {}
         self.recorded = sum(recording.numel() for recording in recordings.values()) // len(x)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..layers.feedback import Feedback
 from ..layers.layer import Layer
 from ..layers.neuron import Neuron, makes_hard_spikes
 from ..pipeline import MissingName, Namespace
@@ -30,11 +31,13 @@ class NeuronCount:
     def __init__(self, path: str, layer: Layer, fraction: float, stepped: bool) -> None:
         self.path, self.layer, self.fraction, self.stepped = path, layer, fraction, stepped
         self.title = f"{path} ({type(layer).__name__})" if path else type(layer).__name__
-        self.fires = layer.pipeline.fires if isinstance(layer, Neuron) else hasattr(layer, "spike_fn")
-        self.smooth = isinstance(layer, Neuron) and self.fires and not makes_hard_spikes(layer.bound_step())
+        neuron = layer.neuron if isinstance(layer, Feedback) else layer
+        self.fires = neuron.pipeline.fires if isinstance(neuron, Neuron) else hasattr(neuron, "spike_fn")
+        self.smooth = isinstance(neuron, Neuron) and self.fires and not makes_hard_spikes(neuron.bound_step())
         names = ("output", "potential", *(("spike", "shift") if self.fires else ()))
         self.recorded = {name: f"{path}.{name}" if path else name for name in names}
-        self.unknown = "its forward is its own, so membrane and gradient are not known" if stepped else ""
+        own = "its path is counted step by step" if neuron is not layer else "its forward is its own"
+        self.unknown = f"{own}, so membrane and gradient are not known" if stepped else ""
         self.count = self.fired = self.crossed = torch.zeros(layer.num_neurons, dtype=torch.int64)
         self.total = torch.zeros(layer.num_neurons, dtype=torch.float64)
         self.nonzero = self.open = self.gates = 0

@@ -50,6 +50,9 @@ class Feedback(Layer):
         if FED in neuron.carried_states():
             raise TypeError(f"Feedback: {type(neuron).__name__} has a state {FED!r} of its own; join both paths in one")
         super().__init__(neuron.num_neurons, neuron.dim)
+        if isinstance(path, nn.LazyLinear):
+            raise TypeError(f"Feedback: path is an nn.LazyLinear, which knows no size yet; write nn.Linear("
+                            f"{self.num_neurons}, {self.num_neurons})")
         if isinstance(path, nn.Linear) and (path.in_features, path.out_features) != (self.num_neurons,) * 2:
             raise ValueError(f"Feedback: path is nn.Linear({path.in_features}, {path.out_features}), but "
                              f"{type(neuron).__name__} has {self.num_neurons} neurons; write "
@@ -117,9 +120,9 @@ class Feedback(Layer):
         if type(path).forward not in LINEAR or "forward" in vars(path):
             return f"its path is {type(path).__name__}, and only nn.Linear runs inside a loop"
         for module in (neuron, path):
-            before = module._forward_pre_hooks
-            if module._forward_hooks or (before and not all(map(_computes, before.values()))):
-                return f"its {type(module).__name__} has forward hooks, which are called at every step"
+            before, after = module._forward_pre_hooks, module._forward_hooks or module._backward_hooks
+            if after or module._backward_pre_hooks or (before and not all(map(_computes, before.values()))):
+                return f"its {type(module).__name__} has hooks, which are called at every step"
         return None
 
     def described(self, io: torch.dtype, device: torch.device) -> tuple[Step, Any]:
