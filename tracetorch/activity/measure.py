@@ -132,7 +132,7 @@ class Watch:
                     with_kwargs=True)
 
     def _is_stepped(self, path: str, layer: Layer) -> bool:
-        """Say whether a scan steps the layer: hooks count its path, its forward is its own, or it lies in such a one."""
+        """Say whether a scan steps the layer: hooks count its path, its forward is its own, or it lies in such."""
         inside = any(count.stepped and (not outer or path.startswith(f"{outer}."))
                      for outer, count in self.neurons.items())
         return inside or not layer.fuses or isinstance(layer, Feedback)
