@@ -40,7 +40,7 @@ def negative_part(v: Tensor) -> Tensor:
 class Namespace:
     """All names of one time step: inputs, states, parameters and what stages derive from them."""
 
-    def __init__(self, values: dict[str, Any], pairs: frozenset[str], states: Collection[str], dual: bool,
+    def __init__(self, values: dict[str, Any], pairs: Collection[str], states: Collection[str], dual: bool,
                  sided: bool) -> None:
         vars(self).update(_values=values, _pairs=pairs, _states=states, _dual=dual, _sided=sided)
 
@@ -186,7 +186,7 @@ class Pipeline:
 
     def run(self, values: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor], dict[str, Any]]:
         """Run the stages over names and their values; return the output, the new states and all of it."""
-        s = Namespace(values, frozenset(self._pairs), self.states, self.dual, self.sided)
+        s = Namespace(values, self._pairs, self.states, self.dual, self.sided)
         for stage in self._early:
             stage.step(s)
         for b in s.branches:

@@ -6,6 +6,7 @@ from torch import nn
 
 import tracetorch as tt
 from tests.support.compositions import outcome
+from tracetorch.backends import plan
 
 
 @pytest.fixture
@@ -56,4 +57,13 @@ def test_compiled_scan_follows_a_changed_attribute():
     flat = compiled(x)
     torch.testing.assert_close(flat, run(x))
     assert not torch.allclose(flat, steep)
+    torch._dynamo.reset()
+
+
+def test_an_old_pytorch_refuses_a_whole_graph(monkeypatch):
+    """That it takes a broken one is seen by tools/smoke.py, on such a version."""
+    monkeypatch.setattr(plan, "TRACES", False)
+    layer = tt.snn.LIB(3)
+    with pytest.raises(RuntimeError, match=r"needs PyTorch 2\.13 or newer"):
+        torch.compile(lambda x: tt.scan(layer, x), fullgraph=True)(torch.randn(5, 2, 3))
     torch._dynamo.reset()

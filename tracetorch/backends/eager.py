@@ -23,14 +23,15 @@ def scan(step: Step, call: Call, x: Tensor, starts: Sequence[Tensor | None], sto
     ndim, dtype = len(call.shape), call.dtype
     steps = x.unbind(0) if x.ndim > ndim else (x,)
     values = step.values(dict(zip(step.pipeline.parameters, stored, strict=True)))
-    params = {k: p.view(-1, *[1] * (ndim - 1 - call.dim)) if p.ndim == 1 else p for k, p in values.items()}
+    inner = ndim - 1 - call.dim         # a view takes as long as a sum, and is not needed where neurons lie last
+    params = {k: p.view(-1, *[1] * inner) if p.ndim == 1 else p for k, p in values.items()} if inner else values
     now = {k: torch.full(call.shape, state.init, dtype=dtype, device=x.device) if start is None else start
            for (k, state), start in zip(step.pipeline.states.items(), starts, strict=True)}
     ys, recordings = [], []
     for t, x_t in enumerate(steps):
         with Stream(partial(_later_key, rng, t), call.shape):
-            y, now, recorded = step(x_t.to(dtype), now, params, call.record)
-        ys.append(y.to(x.dtype))
+            y, now, recorded = step(x_t if x_t.dtype is dtype else x_t.to(dtype), now, params, call.record)
+        ys.append(y if y.dtype is x.dtype else y.to(x.dtype))
         recordings.append(recorded)
     y = torch.stack(ys) if x.ndim > ndim else ys[0]
     return Scanned(y, list(now.values()), [torch.stack([r[k] for r in recordings]) for k in call.record])

@@ -217,6 +217,11 @@ def _exporting() -> bool:
 _exporting._dynamo_marked_constant = True   # type: ignore[attr-defined]
 
 
+TRACES = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
+TOO_OLD = ("tt.scan inside of torch.compile(fullgraph=True) needs PyTorch 2.13 or newer, and this is "
+           f"{torch.__version__}: leave fullgraph=True out, and the scan runs between two graphs")
+
+
 class InGraph:
     """What stands for a plan while torch.compile traces, which keeps none: one operator where a backend fuses.
 
@@ -243,6 +248,8 @@ class InGraph:
               rng: Callable[[], Tensor]) -> Scanned:
         step, call, dtype, pipeline = self.step, self.call, self.dtype, self.step.pipeline
         x, stored = x.to(call.io), [t.to(dtype) for t in stored]
+        if not (TRACES or _exporting()):
+            raise RuntimeError(TOO_OLD)
         for name in [] if _exporting() else candidates(x.device.type):
             free = list(as_parameters(step, dtype).values())
             key, reason, draws, order = differentiable.enter(

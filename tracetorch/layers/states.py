@@ -88,7 +88,7 @@ class StateHolder(Stateful):
 
     def _zero_state(self, state_name: str) -> None:
         """Forget a state: it is None until it is used."""
-        setattr(self, state_name, None)
+        object.__setattr__(self, state_name, None)      # past nn.Module.__setattr__, as in carry_states
 
     def _detach_state(self, state_name: str) -> None:
         """Cut the graph behind a state, which keeps its value."""
@@ -225,10 +225,11 @@ def zero_states(module: nn.Module) -> None:
     Raises:
         TypeError: no module.
     """
+    compiling = torch.compiler.is_compiling()
     for _, layer in named_holders(module):
         for name in layer.state_names:
             # torch.compile would ask the state it looks at for a gradient, which warns
-            if torch.compiler.is_compiling() or layer.__dict__.get(name) is not None:
+            if compiling or layer.__dict__.get(name) is not None:
                 layer._zero_state(name)
 
 
