@@ -1,7 +1,8 @@
 """What it costs to read an input as it lies instead of copying it first: python -m benchmarks.layouts
 
 Layers of one kind, forward alone and with backward, on inputs that are not contiguous with time first. The contestant
-"copied" calls `.contiguous()` with time first, and puts the output back to where a next module wants it.
+"copied" calls `.contiguous()` with time first, and puts the output back to where a next module wants it. On one thread;
+`measure.WARM` in the environment keeps what freed memory costs out of it.
 """
 
 import csv
