@@ -5,15 +5,7 @@ import torch
 from torch import nn
 
 import tracetorch as tt
-
-
-class OneStep(nn.Module):
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x, states):
-        return self.layer.step(x, states)
+from tests.support.exported import OneStep, check_exported_step
 
 
 class Scanned(nn.Module):
@@ -34,16 +26,7 @@ def model():
 
 def test_exported_step_takes_and_returns_states():
     layer = tt.snn.SLIT(4)
-    x = torch.randn(6, 3, 4)
-    states = {name: torch.zeros(3, 4) for name in layer.pipeline.states}
-    program = torch.export.export(OneStep(layer), (x[0], states)).module()
-    want, got = dict(states), dict(states)
-    for x_t in x:
-        with tt.backend("eager"):
-            y_want, want = layer.step(x_t, want)
-        y_got, got = program(x_t, got)
-        assert torch.equal(y_got, y_want)
-    assert all(torch.equal(got[name], want[name]) for name in states)
+    check_exported_step(layer, torch.randn(6, 3, 4), layer.pipeline.states)
 
 
 def test_exported_scan_gives_the_numbers_of_the_scan_and_leaves_the_model_alone(model, tmp_path):

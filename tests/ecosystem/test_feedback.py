@@ -6,6 +6,7 @@ from torch import nn
 
 import tracetorch as tt
 from tests.support.compositions import assert_close, outcome
+from tests.support.exported import check_exported_step
 from tracetorch.backends import choose
 from tracetorch.backends.alternating import Alternating
 from tracetorch.backends.cpp import matrix
@@ -54,26 +55,9 @@ def test_compiled_scan_of_a_padded_batch(model):
     torch.testing.assert_close(outcome(model, compiled, x), want, rtol=1e-4, atol=1e-5)
 
 
-class OneStep(nn.Module):
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x, states):
-        return self.layer.step(x, states)
-
-
 def test_exported_step_takes_and_returns_states(model):
-    layer, x = model[1], torch.randn(6, 3, 6)
-    states = {name: torch.zeros(3, 6) for name in layer.carried_states() if name != "rng"}
-    program = torch.export.export(OneStep(layer), (x[0], states)).module()
-    want, got = dict(states), dict(states)
-    for x_t in x:
-        with tt.backend("eager"):
-            y_want, want = layer.step(x_t, want)
-        y_got, got = program(x_t, got)
-        assert torch.equal(y_got, y_want)
-    assert all(torch.equal(got[name], want[name]) for name in states)
+    layer = model[1]
+    check_exported_step(layer, torch.randn(6, 3, 6), [name for name in layer.carried_states() if name != "rng"])
 
 
 @pytest.mark.filterwarnings("ignore:.*is scanned step by step in Python")
