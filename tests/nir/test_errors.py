@@ -12,7 +12,7 @@ from tests.support.messages import fails
 from tracetorch.nir.modules import Threshold
 from tracetorch.nir.stages import InputGain, Resistance, Synapse
 
-nir = pytest.importorskip("nir")
+nir = pytest.importorskip("nir", reason="nir is an optional extra")
 DT, ONE = 1e-3, np.ones(2)
 HARD = dict(spike_fn=tt.functional.heavi_erfc(1.0))
 

@@ -9,7 +9,7 @@ import tracetorch as tt
 from tests.support.messages import fails
 from tests.support.nir_equations import advance
 
-nir = pytest.importorskip("nir")
+nir = pytest.importorskip("nir", reason="nir is an optional extra")
 DT, T, B, N = 1e-3, 40, 2, 3
 DRAW = np.random.default_rng(0)
 W, BIAS, FIRST = DRAW.normal(size=(N, N)), DRAW.normal(size=N) * 0.3, DRAW.uniform(0.3, 1, (N, 2))

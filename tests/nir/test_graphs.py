@@ -13,7 +13,7 @@ import tracetorch as tt
 from tests.support.nir_equations import integrate
 from tests.support.rounding import assert_as_right
 
-nir = pytest.importorskip("nir")
+nir = pytest.importorskip("nir", reason="nir is an optional extra")
 DT = 1e-3
 W = np.array([[1.0, 2.0], [-1.0, 0.5]])
 TAU = {"tau": np.full(2, 1e-2), "r": np.full(2, 2.0), "v_leak": np.zeros(2)}

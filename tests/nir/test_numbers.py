@@ -10,7 +10,7 @@ from tests.support.nir_equations import integrate
 from tracetorch.nir.stages import Synapse
 from tracetorch.testing import check_stage
 
-nir = pytest.importorskip("nir")
+nir = pytest.importorskip("nir", reason="nir is an optional extra")
 T, B, N, DT = 60, 2, 3, 1e-3
 FIELDS = {
     "LI": ("tau", "r", "v_leak"), "I": ("r",), "CubaLI": ("tau_mem", "tau_syn", "w_in", "r", "v_leak"),

@@ -13,7 +13,7 @@ import torch
 
 import tracetorch as tt
 
-nir = pytest.importorskip("nir")
+nir = pytest.importorskip("nir", reason="nir is an optional extra")
 TAU, R, V_LEAK, THRESHOLD, DT, STEPS = 2.5e-3, 1.0, 0.0, 0.1, 1e-4, 1000
 
 

@@ -10,7 +10,7 @@ from torch import nn
 import tracetorch as tt
 from tests.support.strategies import PROPERTY
 
-nir = pytest.importorskip("nir")
+nir = pytest.importorskip("nir", reason="nir is an optional extra")
 from tests.support.nir_graphs import DT, FIRING, MEMBRANES, SPIKES, graphs, models, neurons  # noqa: E402
 
 METHODS = st.sampled_from(["euler", "exact"])
