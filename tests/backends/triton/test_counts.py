@@ -39,7 +39,8 @@ def test_counts_stay_below_their_ceilings(name, arch):
     for count, ceiling in zip(found, ceilings, strict=True):
         got = count.instructions, count.bytes, count.registers, count.spills
         assert all(g <= most for g, most in zip(got, ceiling, strict=True)), count
-        assert count.kinds.get("local", 0) <= 0.1, "spills inside the main loop"     # LIF on sm_80: one in 16 steps
+        spilled = 0.1 if ceiling[3] else 0      # LIF on sm_80: one in 16 steps
+        assert count.kinds.get("local", 0) <= spilled, "spills inside the main loop"
 
 
 def test_short_floats_move_half_the_bytes():
