@@ -17,6 +17,11 @@ FED = "fed"
 WEIGHT, BIAS = "path.weight", "path.bias"
 
 
+def path_names(biased: bool) -> tuple[str, ...]:
+    """Return what a way back adds to the parameters of a step."""
+    return (WEIGHT, BIAS) if biased else (WEIGHT,)
+
+
 class Looped:
     """A step that hears what it said one step before; used in its place, every backend runs it.
 
@@ -35,7 +40,7 @@ class Looped:
         self.stages, self.fires = pipeline.stages, pipeline.fires
         self.names = (*pipeline.names, FED)
         self.states = {**pipeline.states, FED: State()}
-        extra = (WEIGHT, BIAS)[: 1 + bias] if product else ()
+        extra = path_names(bias) if product else ()
         self.parameters = {**pipeline.parameters, **dict.fromkeys(extra, Parameter(0.0))}
 
     def elementwise(self) -> Looped:

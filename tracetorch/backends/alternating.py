@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..looped import BIAS, FED, WEIGHT
+from ..looped import FED, path_names
 from .program import Gradients, Program, Scanned, Shape
 
 
@@ -22,7 +22,7 @@ class Alternating:
     whole = True
 
     def __init__(self, program: Program, biased: bool) -> None:
-        path = (WEIGHT, BIAS)[: 1 + biased]
+        path = path_names(biased)
         self.program, self._own = program, len(program.parameters)
         self.name, self.dtype, self.record, self.draws = program.name, program.dtype, program.record, program.draws
         self.states, self.starts, self._fed = program.states, program.starts, program.states.index(FED)

@@ -35,7 +35,7 @@ class Feedback(Layer):
             output to that of the input.
 
     Raises:
-        TypeError: `neuron` is no layer or a `Feedback` itself, or `path` no module.
+        TypeError: `neuron` is no layer or a `Feedback` itself, or `path` no module, or an `nn.LazyLinear`.
         ValueError: an `nn.Linear` of another size.
 
     Source: the recurrent spiking networks of Bellec et al., Long short-term memory and learning-to-learn in networks

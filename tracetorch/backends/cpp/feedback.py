@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ...fusion.capture import CapturedStep
-from ...looped import BIAS, FED, WEIGHT
+from ...looped import FED, path_names
 from ..program import Gradients, Shape
 from . import matrix, rooms
 from .matrix.linear import FEW_ROWS, LIMIT, Workspace
@@ -35,7 +35,7 @@ class FeedbackProgram(CppProgram):
     def __init__(self, step: CapturedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...],
                  biased: bool):
         super().__init__(step, layout, activations)
-        path = (WEIGHT, BIAS)[: 1 + biased]
+        path = path_names(biased)
         self.parameters = (*step.params, *path)
         self.activations = (*activations, *[None] * len(path))
         self._fed, self._own = step.states.index(FED), len(step.params)
