@@ -31,7 +31,7 @@ test-gpu:
 test-peers: $(VENV)/.installed-dev $(VENV)/.installed-peers
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) tests/peers $(ARGS)
 
-# The built wheel in empty environments: make test-versions ARGS="python3.11:2.13.0 python3.13:"
+# The built wheel in empty environments, every Python and PyTorch; or make test-versions ARGS="python3.13:2.13.0"
 test-versions:
 	@tools/versions.sh $(ARGS)
 

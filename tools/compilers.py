@@ -1,7 +1,7 @@
 """The recorded numbers with every C++ compiler that is here: `python tools/compilers.py [g++-11 clang++-14 ...]`.
 
-Prints a row for each: what it was found to lack, seconds to build one neuron, and whether every
-neuron agrees with its recorded numbers, forward and backward.
+Prints a row for each: its version, whether clang has libomp, what it was found to lack, seconds to build one neuron,
+whether every neuron agrees with its recorded numbers, forward and backward, and the date.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import date
 
-NAMES = [f"{name}-{n}" for name, versions in (("g++", range(11, 15)), ("clang++", range(14, 20))) for n in versions]
+NAMES = [f"{name}-{n}" for name, versions in (("g++", range(11, 15)), ("clang++", range(13, 20))) for n in versions]
 TESTS = ["tests/golden/test_golden.py", "-k", "float32 and cpp and a_default and scan and not step"]    # all neurons
 ASK = """
 import time, torch, tracetorch as tt
@@ -33,14 +34,16 @@ def row(name: str) -> str:
         env = {**os.environ, "CXX": name, "TRACETORCH_CACHE_DIR": folder, "OMP_NUM_THREADS": "1"}
         asked = subprocess.run([sys.executable, "-c", ASK], env=env, capture_output=True, text=True, check=False)
         if asked.returncode:
-            return f"| {name} | {asked.stderr.strip().splitlines()[-1]} | | no |"
+            return f"| {name} | {asked.stderr.strip().splitlines()[-1]} | | no | {date.today()} |"
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", *TESTS], env=env, capture_output=True, text=True,
                               check=False)
-        summary = re.sub(r" in .*", "", done.stdout.strip().splitlines()[-1].strip("= "))
-        return f"| {name} | {asked.stdout.strip()} | {summary} |"
+        summary = re.sub(r"(, \d+ deselected)? in .*", "", done.stdout.strip().splitlines()[-1].strip("= "))
+        version = subprocess.check_output([name, "-dumpfullversion", "-dumpversion"], text=True).strip()
+        libomp = f" {'without' if '-fopenmp' in asked.stdout else 'with'} libomp" if "clang" in name else ""
+        return f"| {name}{libomp} | {version} | {asked.stdout.strip()} | {summary} | {date.today()} |"
 
 
 if __name__ == "__main__":
-    print("| compiler | lacks | builds a neuron in | recorded numbers |\n|---|---|---|---|")
+    print("| compiler | version | lacks | builds a neuron in | recorded numbers | date |\n|---|---|---|---|---|---|")
     for compiler in sys.argv[1:] or filter(shutil.which, NAMES):
         print(row(compiler), flush=True)

@@ -1,4 +1,8 @@
-"""What must work on every Python and PyTorch, from an installed package; run it outside the checkout."""
+"""What must work on every Python and PyTorch, from an installed package.
+
+`tools/versions.sh` runs it in a copy that holds this file and the recorded numbers (`tests/golden` and their reader,
+`tests/support/golden.py`) but not the package.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,6 +55,19 @@ def by_hand() -> None:
         y = tt.scan(layer, torch.ones(3, 1, 1), backend=name).flatten().detach()
         gain = float(y[0])
         torch.testing.assert_close(y / gain, torch.tensor([1.0, 1.5, 1.75]))
+
+
+def recorded() -> None:
+    """Every neuron against its recorded numbers, forward and backward."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tests.support.golden import CASES, check
+
+    cases = [case for case in CASES if case["scenario"] == "a_default"]
+    assert len(cases) > 30
+    for name in BACKENDS:
+        for case in cases:
+            with tt.backend(name):
+                check(case, torch.float32, tt.scan)
 
 
 def train() -> None:
@@ -115,6 +133,7 @@ def packaged() -> None:
     for name in ("py.typed", "snn/__init__.pyi", "backends/cpp/math.h", "backends/cpp/matrix/matrix.cpp"):
         assert (root / name).is_file(), name
     assert version("tracetorch") == tt.__version__
+    assert Path(sys.prefix) in root.parents, root
 
 
 def imported() -> None:
@@ -130,7 +149,7 @@ def imported() -> None:
 
 
 CHECKS: tuple[Callable[[], None], ...] = (
-    packaged, imported, scan, by_hand, train, compiled, exported, pickled
+    packaged, imported, scan, by_hand, recorded, train, compiled, exported, pickled
 )
 
 
@@ -145,7 +164,8 @@ def main() -> int:
             except Exception as error:
                 traceback.print_exc()
                 failed.append(f"{check.__name__}: {type(error).__name__}")
-    print(f"| {platform.python_version()} | {torch.__version__} | {'; '.join(failed) or 'all pass'} |")
+    row = (platform.python_version(), torch.__version__, "; ".join(failed) or "all pass", date.today())
+    print("|", " | ".join(map(str, row)), "|")
     return bool(failed)
 
 

@@ -85,3 +85,33 @@ def assert_recorded(pairs, tolerance):
     errors = {name: error(got, want) for name, (got, want) in pairs.items()}
     off = {name: f"{e:.2e}" for name, e in errors.items() if not e <= tolerance}
     assert not off, f"off by more than {tolerance:.0e}: {off}"
+
+
+def check(case, dtype, run):
+    """One run from the recorded start states: outputs, final states, then every gradient."""
+    recorded, tolerance = arrays(case), TOLERANCE[dtype]
+    layer = loaded(case, recorded, dtype)
+    x = recorded["x"].to(dtype).requires_grad_()
+    start = {}
+    for name in case["states"]:
+        assert getattr(layer, name) is None
+        if "s0/" + name in recorded:
+            start[name] = recorded["s0/" + name].to(dtype).requires_grad_()
+            setattr(layer, name, start[name])
+
+    y = run(layer, x)
+    states = {name: getattr(layer, name) for name in case["states"]}
+    assert y.dtype == dtype
+    values = {"y": (y, recorded["y"])}
+    values |= {"state " + name: (s, recorded["s/" + name]) for name, s in states.items()}
+    assert_recorded(values, tolerance)
+
+    loss = (recorded["w"].to(dtype) * y).sum()
+    loss = loss + sum((recorded["v/" + name].to(dtype) * s).sum() for name, s in states.items())
+    loss.backward()
+    gradients = {"x": (x.grad, recorded["gx"])}
+    gradients |= {name: (p.grad, recorded["g/" + name]) for name, p in layer.named_parameters()}
+    gradients |= {"start " + name: (s.grad, recorded["gs0/" + name]) for name, s in start.items()}
+    missing = {name: (torch.zeros_like(want), want) for name, (got, want) in gradients.items() if got is None}
+    assert_recorded(gradients | missing, tolerance)
+    assert not any(b.requires_grad for b in layer.buffers())
