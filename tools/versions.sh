@@ -2,7 +2,8 @@
 # The smoke (tools/smoke.py) from the built wheel, in an empty environment for each Python and torch:
 #   tools/versions.sh [PYTHON:TORCH ...]
 # Without arguments: every torch below on python3.11, and the fixed one on every other python3.N of the PATH.
-# An environment takes 5 GB where the index has CUDA builds only, and is deleted before the next.
+# An environment takes 5 GB where the index has CUDA builds only, and is deleted before the next. Where uv is installed
+# it is used in pip's place: it keeps what environments share.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 torches=(2.8.0 2.9.1 2.10.0 2.11.0 2.12.1 2.13.0 2.14.1 2.15.0) fixed=2.13.0
@@ -24,7 +25,9 @@ for pair in "${pairs[@]}"; do
     python=${pair%%:*} torch=${pair#*:}
     rm -rf "$work/env"
     "$python" -m venv "$work/env"
-    if ! "$work/env/bin/pip" install --quiet "torch${torch:+==$torch}" "$work"/dist/*.whl > "$work/log" 2>&1; then
+    pip=("$work/env/bin/pip" install)
+    if command -v uv > /dev/null; then pip=(uv pip install --python "$work/env/bin/python"); fi
+    if ! "${pip[@]}" --quiet "torch${torch:+==$torch}" "$work"/dist/*.whl > "$work/log" 2>&1; then
         echo "| $python | $torch | can't be installed: $(tail -1 "$work/log") | $(date +%F) |"; failed=1; continue
     fi
     (cd "$work" && env -u PYTHONPATH "$work/env/bin/python" smoke/tools/smoke.py 2> "$work/log") ||
