@@ -1,7 +1,7 @@
 """The recorded numbers with every C++ compiler that is here: `python tools/compilers.py [g++-11 clang++-14 ...]`.
 
-Prints a row for each: its version, whether clang has libomp, what it was found to lack, seconds to build one neuron,
-whether every neuron agrees with its recorded numbers, forward and backward, and the date.
+Prints a row for each: whether clang has libomp, what it was found to lack, seconds to build one neuron, and whether
+every neuron agrees with its recorded numbers, forward and backward.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ def row(name: str) -> str:
         env = {**os.environ, "CXX": name, "TRACETORCH_CACHE_DIR": folder, "OMP_NUM_THREADS": "1"}
         asked = subprocess.run([sys.executable, "-c", ASK], env=env, capture_output=True, text=True, check=False)
         if asked.returncode:
-            return f"| {name} | {asked.stderr.strip().splitlines()[-1]} | | no | {date.today()} |"
+            return f"| {name} | {asked.stderr.strip().splitlines()[-1]} | | no |"
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", *TESTS], env=env, capture_output=True, text=True,
                               check=False)
         summary = re.sub(r"(, \d+ deselected)? in .*", "", done.stdout.strip().splitlines()[-1].strip("= "))
         version = subprocess.check_output([name, "-dumpfullversion", "-dumpversion"], text=True).strip()
-        libomp = f" {'without' if '-fopenmp' in asked.stdout else 'with'} libomp" if "clang" in name else ""
-        return f"| {name}{libomp} | {version} | {asked.stdout.strip()} | {summary} | {date.today()} |"
+        libomp = f", {'without' if '-fopenmp' in asked.stdout else 'with'} libomp" if "clang" in name else ""
+        return f"| {re.sub('-[0-9]+$', '', name)} {version}{libomp} | {asked.stdout.strip()} | {summary} |"
 
 
 if __name__ == "__main__":
-    print("| compiler | version | lacks | builds a neuron in | recorded numbers | date |\n|---|---|---|---|---|---|")
+    print(f"Measured on {date.today()}:\n")
+    print("| compiler | lacks | builds a neuron in | recorded numbers |\n|---|---|---|---|")
     for compiler in sys.argv[1:] or filter(shutil.which, NAMES):
         print(row(compiler), flush=True)

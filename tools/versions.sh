@@ -19,7 +19,7 @@ fi
 "$work/build/bin/python" -m build --outdir "$work/dist" . > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 mkdir "$work/smoke"
 cp -r --parents tools/smoke.py tests/__init__.py tests/golden tests/support/golden.py "$work/smoke"
-echo '| Python | torch | smoke | date |'; echo '|---|---|---|---|'
+echo "Measured on $(date +%F):"; echo; echo '| Python | torch | smoke |'; echo '|---|---|---|'
 failed=0
 for pair in "${pairs[@]}"; do
     python=${pair%%:*} torch=${pair#*:}
@@ -28,7 +28,7 @@ for pair in "${pairs[@]}"; do
     pip=("$work/env/bin/pip" install)
     if command -v uv > /dev/null; then pip=(uv pip install --python "$work/env/bin/python"); fi
     if ! "${pip[@]}" --quiet "torch${torch:+==$torch}" "$work"/dist/*.whl > "$work/log" 2>&1; then
-        echo "| $python | $torch | can't be installed: $(tail -1 "$work/log") | $(date +%F) |"; failed=1; continue
+        echo "| $python | $torch | can't be installed: $(tail -1 "$work/log") |"; failed=1; continue
     fi
     (cd "$work" && env -u PYTHONPATH "$work/env/bin/python" smoke/tools/smoke.py 2> "$work/log") ||
         { cat "$work/log" >&2; failed=1; }
