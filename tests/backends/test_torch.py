@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 import tracetorch as tt
 from tests.support.backends import scan
 from tests.support.callables import Slope
-from tests.support.compositions import assert_close, outcome
+from tests.support.compositions import assert_close
 from tests.support.parallel import check_two_processes_have_the_gradients_of_one
+from tests.support.rounding import check_rounds_as_eager, output
 from tracetorch.backends import differentiable
 
 
@@ -89,24 +90,20 @@ def test_compiled_model_at_changed_sizes_is_compiled_three_times():
     compiled = torch.compile(lambda x: tt.scan(model, x), fullgraph=True, backend=compiler)
     for shape in ((12, 2, 5), (13, 2, 5), (14, 4, 5), (32, 7, 5), (101, 3, 5), (55, 9, 5)):
         x = torch.randn(shape)
-        assert_close(outcome(model, compiled, x), outcome(model, lambda v: tt.scan(model, v), x), error=1e-5)
+        check_rounds_as_eager(model, compiled, x)
     assert len(compilations) == 3
     assert compilations[0].count(torch.ops.tracetorch.scan.default) == 2
 
     model[1].spike_fn.gain = 3.0
-    assert_close(outcome(model, compiled, x), outcome(model, lambda v: tt.scan(model, v), x), error=1e-5)
+    check_rounds_as_eager(model, compiled, x)
 
 
 def test_compiled_by_inductor():
     model = nn.Sequential(nn.Linear(5, 6), tt.snn.LIB(6))
     compiled = torch.compile(lambda x: tt.scan(model, x), fullgraph=True)
     x = torch.randn(12, 2, 5)
-    assert_close(outcome(model, compiled, x), outcome(model, lambda v: tt.scan(model, v), x), error=1e-5)
-    with torch.no_grad():
-        tt.zero_states(model)
-        y = compiled(x)
-        tt.zero_states(model)
-        assert_close(y, tt.scan(model, x), error=1e-5)
+    check_rounds_as_eager(model, compiled, x)
+    check_rounds_as_eager(model, compiled, x, output)
 
 
 def test_compiled_draws():
@@ -144,9 +141,9 @@ def test_forward_mode_names_eager():
         with pytest.raises(RuntimeError, match=r"has no vmap, no forward-mode and no torch\.func derivatives.*'eager'"):
             torch.func.jvp(run, (x,), (tangent,))
         with tt.backend("eager"):
-            _, got = torch.func.jvp(run, (x,), (tangent,))
-            near = (run(x + 1e-3 * tangent) - run(x - 1e-3 * tangent)) / 2e-3
-    torch.testing.assert_close(got, near, rtol=1e-2, atol=1e-3)
+            torch.func.jvp(run, (x,), (tangent,))
+    with tt.backend("eager"):
+        assert torch.autograd.gradcheck(run, x.double().requires_grad_(), check_forward_ad=True)
 
 
 def test_autocast():

@@ -5,33 +5,46 @@ import torch
 from torch import nn
 
 import tracetorch as tt
-from tests.support.compositions import outcome
+from tests.support.rounding import check_rounds_as_eager, output
 from tracetorch.backends import plan
 
+MODELS = {
+    "neurons": lambda: nn.Sequential(
+        nn.Linear(4, 6), tt.snn.SLIB(6, beta=torch.linspace(0.5, 0.95, 6)), nn.Linear(6, 3), tt.snn.LI(3)),
+    "Feedback": lambda: nn.Sequential(nn.Linear(4, 6), tt.Feedback(tt.snn.SLIB(6), nn.Linear(6, 6)), nn.Linear(6, 3)),
+}
 
-@pytest.fixture
-def model():
-    layer = tt.snn.SLIB(6, beta=torch.linspace(0.5, 0.95, 6))
-    model = nn.Sequential(nn.Linear(4, 6), layer, nn.Linear(6, 3), tt.snn.LI(3))
-    yield model
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    yield MODELS[request.param]()
     torch._dynamo.reset()
 
 
 def test_compiled_scan_at_changed_sizes(model):
     compiled = torch.compile(lambda x: tt.scan(model, x), fullgraph=True, dynamic=True)
     for shape in ((5, 2, 4), (5, 3, 4), (8, 3, 4)):
-        x = torch.randn(shape)
-        want = outcome(model, lambda v: tt.scan(model, v, backend="eager"), x)
-        torch.testing.assert_close(outcome(model, compiled, x), want, rtol=1e-4, atol=1e-5)
+        check_rounds_as_eager(model, compiled, torch.randn(shape))
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")     # torch looks at states
 def test_compiled_step_carries_states(model):
-    x = torch.randn(4, 2, 4)
-    want = torch.stack([model(x_t) for x_t in x])
-    tt.zero_states(model)
     step = torch.compile(model, fullgraph=True)
-    torch.testing.assert_close(torch.stack([step(x_t) for x_t in x]), want, rtol=1e-4, atol=1e-5)
+    check_rounds_as_eager(model, lambda x: torch.stack([step(x_t) for x_t in x]), torch.randn(4, 2, 4))
+
+
+def test_compiled_scan_sees_weights_written_in_place(model):
+    compiled, x = torch.compile(lambda x: tt.scan(model, x), fullgraph=True), torch.randn(5, 2, 4)
+    before = output(model, compiled, x)
+    for parameter in model.parameters():
+        parameter.data.mul_(1.5)
+    check_rounds_as_eager(model, compiled, x, output)
+    assert not torch.allclose(*before, *output(model, compiled, x))
+
+
+def test_compiled_scan_of_a_padded_batch(model):
+    compiled = torch.compile(lambda x: tt.scan(model, x, lengths=[5, 2]), fullgraph=True)
+    check_rounds_as_eager(model, compiled, torch.randn(5, 2, 4), lengths=[5, 2])
 
 
 class Slope:

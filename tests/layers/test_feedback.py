@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize, prune
 import tracetorch as tt
 from tests.support.compositions import assert_close
 from tests.support.feedback import feedback, gradients, reference
+from tests.support.rounding import assert_as_right, nearby
 from tests.support.strategies import KINDS, PROPERTY
 
 
@@ -134,18 +135,21 @@ def test_gradients_of_single_steps(shape, bias):
     exact = copy.deepcopy(layer).double()
     x = torch.randn(5, *shape)
     fed = 0.3 * torch.randn(*shape)
-    found = []
-    for one, dtype in ((layer, torch.float32), (exact, torch.float64)):
-        leaf, start = x.to(dtype).requires_grad_(), fed.to(dtype).requires_grad_()
-        if one is layer:
-            one.fed = start
-            y = torch.stack([one(x_t) for x_t in leaf])
-        else:
-            y = reference(one, leaf, start)
-        loss = (y * torch.linspace(-1, 1, y.numel(), dtype=dtype).view(y.shape)).sum()
-        found.append([y, *torch.autograd.grad(loss, [leaf, start, *one.parameters()])])
-    for got, want in zip(*found, strict=True):
-        assert (got - want).abs().max() <= 1e-5 * want.abs().max()
+
+    def found(layer, x, run):
+        dtype = x.dtype
+        layer.zero_states()
+        leaf, start = x.clone().requires_grad_(), fed.to(dtype).requires_grad_()
+        y = run(layer, leaf, start)
+        loss = (y * torch.linspace(-1, 1, y.numel()).to(dtype).view(y.shape)).sum()
+        return [y, *torch.autograd.grad(loss, [leaf, start, *layer.parameters()])]
+
+    def stepped(layer, x, fed):
+        layer.fed = fed
+        return torch.stack([layer(x_t) for x_t in x])
+
+    references = [found(*one, reference) for one in nearby(layer, x)]
+    assert_as_right(found(layer, x, stepped), references, found(exact, x.double(), reference))
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.02, 0.2, 0.6])
@@ -182,7 +186,7 @@ def test_spikes_are_those_of_pytorch_away_from_ties():
         y = tt.scan(layer, x)
         layer.zero_states()
         want = reference(layer, x)
-    assert (y != want).float().mean() < 1e-4
+    assert (y != want).float().mean() < 1e-4        # the share of ties: a few in the 204,800 spikes
 
 
 def changes():

@@ -11,6 +11,8 @@ from tracetorch.snn.tether import SURROGATES
 F = tt.functional
 RECORDED = np.load(ROOT / "surrogates_lif.npz")
 RUNS = ["T1S3", "T33S7", "T64S5"]
+RECORDED_TO = 1e-5
+"""In float32 by other code. At worst eager differs by 3e-6 and C++ by 4e-6: twice that is allowed, rounded up."""
 ALIF = {"decay_v": 0.85, "decay_a": 0.9, "threshold": 0.8, "beta": 0.4, "alpha": 2.0}
 
 
@@ -30,7 +32,7 @@ def assert_recorded(run, case, outputs, leaves):
         want = recorded(run, case, name)
         got = torch.zeros_like(want) if got is None else got
         assert got.shape == want.shape
-        assert (got - want).abs().max() <= 1e-4 * max(want.abs().max(), FLOOR), name
+        assert (got - want).abs().max() <= RECORDED_TO * max(want.abs().max(), FLOOR), name
 
 
 @pytest.mark.parametrize("surrogate", [0, 1, 2])

@@ -10,11 +10,11 @@ import tracetorch as tt
 from tests.support.compositions import assert_close, inputs, stepped
 from tracetorch import snn
 
-X = inputs(6, 2, 3).float()
+X = inputs(6, 2, 3)
 
 
 def noisy(**options):
-    return snn.LIB(3, quant_fn=tt.functional.probabilistic_ste(), **options)
+    return snn.LIB(3, quant_fn=tt.functional.probabilistic_ste(), **options).double()
 
 
 def seeded(how, layer=None):
@@ -48,7 +48,7 @@ def test_random_layers_repeat_by_the_seed(way, backend):
     with tt.backend(backend):
         want = seeded(WAYS["stepped"])
         assert set(want.unique().tolist()) - {0.0}
-        assert_close(seeded(way), want, 1e-6)
+        assert_close(seeded(way), want)
 
 
 def test_random_numbers_differ_between_seeds_layers_steps_neurons_and_runs():
@@ -90,11 +90,11 @@ def test_loading_states_without_random_numbers_starts_new_ones():
 def test_random_layers_repeat_inside_a_model(backend):
     def model():
         torch.manual_seed(3)
-        return nn.Sequential(nn.Linear(3, 3), noisy(), nn.Linear(3, 3), noisy())
+        return nn.Sequential(nn.Linear(3, 3), noisy(), nn.Linear(3, 3), noisy()).double()
 
     one, other = model(), model()
     with tt.backend(backend):
         torch.manual_seed(5)
         want = stepped(one, X)
         torch.manual_seed(5)
-        assert_close(tt.scan(other, X), want, 1e-5)
+        assert_close(tt.scan(other, X), want)

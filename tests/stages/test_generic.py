@@ -99,7 +99,7 @@ def test_low_precision_is_the_rounded_float32_computation(composition, low):
     want = tt.scan(wide, x.float())
     assert y.dtype == low
     assert_close(y, want.to(low), torch.finfo(low).eps)
-    assert_close(states(layer), states(wide), 1e-5)
+    assert_close(states(layer), states(wide), 0)
 
 
 @differentiable

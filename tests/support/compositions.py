@@ -42,6 +42,7 @@ def outcome(model, run, x, warm=False, key=None):
     """Output, states, and all gradients of a fixed loss on both, from the same start and random numbers every time.
 
     `warm` starts a single layer from random states, whose gradients come along; `key` is that of its random numbers.
+    What is drawn here fits into float32, so that a run in float64 is given the same.
     """
     tt.zero_states(model)
     torch.manual_seed(5)
@@ -49,12 +50,12 @@ def outcome(model, run, x, warm=False, key=None):
     if key is not None:
         model.rng = torch.tensor([key, 0], device=x.device)
     for name, state in start(model, x.shape[1:]).items() if warm else ():
-        leaves.append(state.to(x.device).requires_grad_())
+        leaves.append(state.float().to(x.device, state.dtype).requires_grad_())
         setattr(model, name, leaves[-1])
     y = run(leaves[0])
     live = [state for _, layer in named_holders(model) for _, state in layer.live_states()]
     values = [y, *(state for state in live if state.is_floating_point())]       # not where random numbers stand
-    loss = sum((v * inputs(*v.shape, seed=i, dtype=v.dtype).to(v.device)).sum() for i, v in enumerate(values))
+    loss = sum((v * inputs(*v.shape, seed=i, dtype=torch.float32).to(v)).sum() for i, v in enumerate(values))
     leaves += [p for p in model.parameters() if p.requires_grad]
     return [*values, *torch.autograd.grad(loss, leaves, materialize_grads=True)]
 

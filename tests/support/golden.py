@@ -12,7 +12,9 @@ import tracetorch as tt
 ROOT = pathlib.Path(__file__).parents[1] / "golden"
 MANIFEST = json.loads((ROOT / "manifest.json").read_text())
 CASES = MANIFEST["cases"]
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
+"""The record was computed in float64, in another order. At worst eager misses it by 2e-14 and, in float32, by 8e-6:
+twice that is allowed, and more in float64, where the last digits of exp differ between processors."""
 SPIKE = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
 FLOOR = 1e-3  # tensors below this size are compared absolutely
 

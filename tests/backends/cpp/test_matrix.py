@@ -39,6 +39,11 @@ def by_hand(x, w, start):
     return torch.tensor(s + np.float32(0))
 
 
+def eighths(*tensors):
+    """The numbers rounded so that sums of their products are exact in float32, in whatever order."""
+    return [(8 * t).round() / 8 for t in tensors]
+
+
 @pytest.mark.parametrize("shape", [(5, 33, 17), (13, 70, 100), (1, 40, 300), (64, 257, 20)], ids=str)
 @pytest.mark.parametrize("density", [0.2, 1.0])
 def test_bias_then_ascending_k_one_fma_after_another(shape, density):
@@ -62,7 +67,7 @@ def test_every_way_gives_the_same_bits(shape, density, threads, seed, bias):
     row = seed % len(x)
     assert same(y[row : row + 1], matrix.product(x[row : row + 1], packed, N, b, 1))
     assert same(y[:row], matrix.product(x[:row], packed, N, b, 1))
-    assert torch.allclose(y, torch.nn.functional.linear(x, w, b), atol=1e-4)
+    assert same(y, by_hand(x, w, np.zeros(1) if b is None else b))
 
 
 def test_zeros_have_no_sign():
@@ -81,7 +86,8 @@ def test_weight_gradient_is_the_same_from_lists(shape, density, threads, seed):
     dense = matrix.weight_gradient(x, g, threads)
     assert same(dense, matrix.weight_gradient(Lists.of(x, threads), g, threads))
     assert same(dense, matrix.weight_gradient(x, g, 1))
-    assert torch.allclose(dense, g.T @ x, atol=1e-3)
+    x, g = eighths(x, g)
+    assert torch.equal(matrix.weight_gradient(x, g, threads), g.T @ x)
 
 
 def test_long_and_wide():
@@ -104,7 +110,9 @@ def test_gradients_of_few_rows_have_the_same_bits(M, K, N, threads, seed, needs)
     turned = Packed(transposed=True).update(w, threads)
     assert gx is None or same(gx, matrix.product(g, turned, K, None, threads))
     assert gw is None or same(gw, matrix.weight_gradient(x, g, threads))
-    assert gb is None or torch.allclose(gb, g.sum(0), atol=1e-5)
+    if gb is not None:
+        (g,) = eighths(g)
+        assert torch.equal(matrix.gradients(g, x, w, needs, threads)[2], g.sum(0))
 
 
 @pytest.mark.parametrize("density", [0.05, 1.0])
@@ -214,7 +222,8 @@ extern "C" void twice(const void* m, const double* a, const double* w, const dou
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_generated_code_calls_the_table(dtype, K):
     (x, w, start, add), rows, N = numbers(9, K, 37, 0.3), 9, 37
-    x, w, start, add = (t.to(dtype) for t in (x, w, start, add))
+    if dtype is torch.float64:      # where no wider type is at hand to work out what one rounding after another gives
+        x, w, start, add = (t.double() for t in eighths(x, w, start, add))
     out, places = torch.full((2 * rows * N + 1,), torch.nan, dtype=dtype), torch.empty(K, dtype=torch.int32)
     buffer, values = torch.empty(48 * K + 16, dtype=dtype), torch.empty(K, dtype=dtype)
     aligned = (buffer.data_ptr() + 63) // 64 * 64
@@ -228,7 +237,7 @@ def test_generated_code_calls_the_table(dtype, K):
     if dtype is torch.float32:
         assert same(dense, by_hand(x, w, start) + add)
     else:
-        assert torch.allclose(dense, x @ w.T + start + add, rtol=1e-12, atol=1e-12)
+        assert torch.equal(dense, x @ w.T + start + add)
 
 
 def test_no_library_without_a_compiler(monkeypatch):

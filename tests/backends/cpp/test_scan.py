@@ -176,14 +176,16 @@ def test_nothing_is_left_unwritten(monkeypatch):
 
 
 def test_nan_and_inf_go_where_they_go_in_eager():
-    step, x, states, params = problem(tt.snn.SLIT, (6, 2, 8), 1, dtype=torch.float32)
+    step, x, states, params = problem(tt.snn.SLIT, (6, 2, 8), 1)
     with torch.no_grad():
-        x[1, 0, :5] = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e38, -0.0])
-        got, want = (scan(b, step, x, states, params) for b in ("cpp", "eager"))
+        x[1, 0, :5] = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e300, -0.0])
+        got, want = ([y, *new.values()] for y, new, _ in (scan(b, step, x, states, params) for b in ("cpp", "eager")))
     assert got[0].isnan().any()
-    torch.testing.assert_close(got[0], want[0], rtol=1e-5, atol=1e-6, equal_nan=True)
-    for name in states:
-        torch.testing.assert_close(got[1][name], want[1][name], rtol=1e-5, atol=1e-6, equal_nan=True)
+    for one, other in zip(got, want, strict=True):
+        assert torch.equal(one.isfinite(), other.isfinite())
+        assert torch.equal(one[~one.isfinite()].nan_to_num(), other[~other.isfinite()].nan_to_num())
+        for a, b in zip(one.unbind(-1), other.unbind(-1), strict=True):      # each neuron by its own largest number
+            assert_close(a[a.isfinite()], b[b.isfinite()])
 
 
 def test_draws_are_those_of_eager_and_come_again_in_backward():

@@ -6,17 +6,19 @@ from torch import nn
 
 import tracetorch as tt
 from tests.support.compositions import EXTREMES, Composition, assert_close, gradients, inputs, name_of, outcome
-from tests.support.golden import CASES, TOLERANCE, arrays, assert_recorded, case_id, loaded
+from tests.support.golden import CASES, arrays, assert_recorded, case_id, loaded
 from tests.support.parallel import check_two_processes_have_the_gradients_of_one
+from tests.support.rounding import assert_as_right, check_rounds_as_eager, output
 from tracetorch import functional as F
 
 pytestmark = pytest.mark.gpu
-BUDGET = {torch.float64: 1e-10, torch.float32: 2e-5}
+RECORDED_TO = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""Wider than on the CPU, where what the record is missed by was measured; on a GPU that is still to be done."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_scans_match_the_record(case, dtype):
-    recorded, tolerance = arrays(case), TOLERANCE[dtype]
+    recorded, tolerance = arrays(case), RECORDED_TO[dtype]
     layer = loaded(case, recorded, dtype).cuda()
     x = recorded["x"].to("cuda", dtype).requires_grad_()
     begin = {n: recorded["s0/" + n].to("cuda", dtype).requires_grad_() for n in case["states"] if "s0/" + n in recorded}
@@ -33,16 +35,18 @@ def test_scans_match_the_record(case, dtype):
     assert_recorded({n: (got.cpu(), want) for n, (got, want) in pairs.items()}, tolerance)
 
 
-def twice(layer, x, backend):
+def twice(layer, run, x):
     """The outcome of two scans, the second from the states of the first."""
-    def both(x):
-        with tt.backend(backend):
-            return torch.cat([tt.scan(layer, x), tt.scan(layer, x[:3])])
-    return outcome(layer, both, x, warm=True, key=5)
+    return outcome(layer, lambda x: torch.cat([run(x), run(x[:3])]), x, warm=True, key=5)
 
 
-def compare(layer, x, error=None):
-    assert_close(twice(layer, x, "triton"), twice(layer, x, "eager"), error or BUDGET[x.dtype])
+def compare(layer, x):
+    def fused(x):
+        return tt.scan(layer, x, backend="triton")
+
+    if x.dtype == torch.float32:
+        return check_rounds_as_eager(layer, fused, x, twice)
+    return assert_close(twice(layer, fused, x), twice(layer, lambda x: tt.scan(layer, x, backend="eager"), x))
 
 
 @pytest.mark.parametrize("composition", EXTREMES, ids=name_of)
@@ -69,7 +73,7 @@ SHAPES = [((3,), -1), ((0, 3), -1), ((2, 16, 9, 5), -3), ((4096, 33), -1), ((2, 
 @pytest.mark.parametrize("shape, dim", SHAPES)
 def test_shapes(shape, dim):
     layer = tt.snn.DLIT(shape[dim], dim=dim).cuda()
-    compare(layer, inputs(9, *shape, dtype=torch.float32).cuda(), 1e-4)
+    compare(layer, inputs(9, *shape, dtype=torch.float32).cuda())
 
 
 def test_nothing_is_compiled_for_new_sizes():
@@ -118,10 +122,11 @@ def test_autocast_keeps_the_dtype_of_its_input(io):
     x = torch.randn(20, 4, 8, device="cuda")
     with torch.autocast("cuda", dtype=io):
         y = tt.scan(model, x, backend="triton")
+        assert y.dtype == io and model[1].mem.dtype == torch.float32
+        (want,) = output(model, lambda x: tt.scan(model, x, backend="eager"), x)
     y.float().sum().backward()
-    want = tt.scan(model, x, backend="eager") if tt.zero_states(model) is None else None
-    assert y.dtype == io and model[1].mem.dtype == torch.float32
-    torch.testing.assert_close(y.float(), want, rtol=0.05, atol=0.05)
+    exact = output(model.double(), lambda x: tt.scan(model, x, backend="eager"), x.double())
+    assert_as_right([y], [[want]], exact)
 
 
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")     # inductor's advice
@@ -130,15 +135,16 @@ def test_torch_compile(mode):
     model = nn.Sequential(nn.Linear(8, 16), tt.snn.LIB(16), nn.Linear(16, 4)).cuda()
     tt.backends.load("triton")
     compiled = torch.compile(lambda x: tt.scan(model, x, backend="triton"), fullgraph=True, mode=mode)
+
+    def trained(model, run, x):
+        tt.zero_states(model)
+        model.zero_grad()
+        y = run(x)
+        y.square().sum().backward()
+        return [y.detach().clone(), *(p.grad.clone() for p in model.parameters())]
+
     for T in (20, 20, 33):
-        x, found = torch.randn(T, 4, 8, device="cuda"), []
-        for run in (compiled, lambda x: tt.scan(model, x, backend="triton")):
-            tt.zero_states(model)
-            model.zero_grad()
-            y = run(x)
-            y.square().sum().backward()
-            found.append([y.detach().clone(), *(p.grad.clone() for p in model.parameters())])
-        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+        check_rounds_as_eager(model, compiled, torch.randn(T, 4, 8, device="cuda"), trained)
 
 
 def test_cuda_graph_replays_with_fresh_draws():
