@@ -14,7 +14,7 @@ import pictures
 import tracetorch as tt
 from tracetorch import plot
 
-SECTIONS = ("Args", "Parameters", "Attributes", "Returns", "Raises", "Example", "States")
+SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Example", "States")
 FAMILIES = {
     "readout": ("Neurons that integrate", "no spikes: the output is the membrane", "LI LIEMA"),
     "binary": ("Neurons with binary spikes", "they fire upwards: the output is 0 or a spike", "LIB"),

@@ -28,9 +28,14 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
 
         y[0], y[1], ... = module(x[0]), module(x[1]), ...
 
+        y = tt.scan(nn.Sequential(nn.Linear(8, 16), tt.snn.LIB(16)), torch.randn(100, 32, 8))       # [100, 32, 16]
+
     A layer is scanned directly. Any other module runs its forward once on time folded into the batch, and the
     layers inside unfold time; its other parts must treat the elements of a batch independently. Batch statistics
     and dropout masks then cover all of time at once. States are carried on as in stepping.
+
+    Forward hooks: those of a layer that is scanned directly are not called. Inside a module hooks run once, on the
+    folded [T*B, ...]; with `fold=False` at every step.
 
     Args:
         module: a layer, or any module; then `x` needs a batch dimension after time.
@@ -47,7 +52,8 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
             compare: for a module that is meant to see all of time at once.
 
     Returns:
-        The output [T, ...]; with `record` the pair of it and a dict of recordings [T, ...].
+        The output [T, ...], in the dtype that stepping gives: of a layer, the wider one of `x` and its parameters. With
+        `record` the pair of it and a dict of recordings [T, ...], in the dtype of the states.
 
     Raises:
         TypeError: no module, or no tensor.

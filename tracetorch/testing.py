@@ -19,6 +19,8 @@ from .layers.neuron import Neuron
 from .scan import scan
 from .stages import EMA, Binary, Decay, Dual, Positive, Recurrent, Reset, Scaled, Stage, Synaptic, Ternary
 
+__all__ = ["check_stage"]
+
 HARD = HeaviTanh(2.0)
 ERROR = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 

@@ -1,11 +1,14 @@
 """The generated reference: every public name has its section, with the formulas of its docstring."""
 
+import fnmatch
+import inspect
 import re
 import sys
 
 import pytest
 
 import tracetorch as tt
+from tracetorch import nir, plot, testing
 from tracetorch.layers.describe import recurrence
 
 from .pages import ROOT
@@ -51,3 +54,20 @@ def test_neurons_show_the_recurrences_of_their_stages(pages, name):
     cls = getattr(tt.snn, name)
     assert all(f"`{parameter}`" in text for parameter in cls.pipeline.parameters)
     assert all(line.strip() in text for stage in cls.stages for line in recurrence(stage).splitlines()[:1])
+
+
+ROOMS = (tt, tt.snn, tt.functional, tt.stages, testing, nir, plot)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
+def test_every_argument_is_described(room):
+    """Below "Args:", by name, in a list of names before a colon, or by a pattern such as `*_rank`."""
+    missing = []
+    for name in room.__all__:
+        call = getattr(room, name)
+        if callable(call) and getattr(call, "__module__", "").startswith("tracetorch"):
+            told = re.findall(r"^ {4}([*\w]+(?:, [*\w]+)*): ", inspect.getdoc(call).partition("Args:")[2], re.MULTILINE)
+            words = {"device", "dtype", "args", "kwargs"}.union(*(line.split(", ") for line in told))
+            missing += [f"{name}: {argument}" for argument in inspect.signature(call).parameters
+                        if not any(fnmatch.fnmatchcase(argument, word) for word in words)]
+    assert not missing

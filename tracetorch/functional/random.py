@@ -19,6 +19,9 @@ def uniform(like: Tensor) -> Tensor:
 
     Inside a layer these are the next draw of the layer's stream, of the step's shape: the same eager, fused,
     stepped, scanned, and when backward recomputes them. Outside a layer it is `torch.rand_like(like)`.
+
+    Args:
+        like: floating-point tensor, inside a layer of the step's shape; its numbers don't matter.
     """
     stream = current_stream()
     return torch.rand_like(like) if stream is None else stream.draw(like)

@@ -99,6 +99,9 @@ class HeaviErfc(Threshold):
 
         dy/dx = 2 / sqrt(pi) * exp(-(k * x)**2)
 
+    Args:
+        k: 1 / width of the bump, greater than 0.
+
     Source: Norse, `heavi_erfc_fn`.
     """
 
@@ -112,6 +115,9 @@ class HeaviTanh(Threshold):
     """Fires where x > 0; the derivative is that of tanh.
 
         dy/dx = 1 - tanh(k * x)**2
+
+    Args:
+        k: slope of the tanh at 0, greater than 0.
 
     Source: Norse, `heavi_tanh_fn`.
     """
@@ -127,6 +133,9 @@ class HeaviCirc(Threshold):
 
         dy/dx = (k**2 / (k**2 + x**2)) ** 1.5
 
+    Args:
+        k: width of the bump, greater than 0.
+
     Source: Norse, `heavi_circ_fn`.
     """
 
@@ -140,6 +149,9 @@ class CircDist(HeaviCirc):
     """Fires with a probability that rises like x / sqrt(x**2 + k**2); one draw per element.
 
         P(y = 1) = 0.5 + 0.5 * x / sqrt(x**2 + k**2)        dy/dx as HeaviCirc
+
+    Args:
+        k: width of the rise, greater than 0.
 
     Source: Norse, `circ_dist_fn`.
     """
@@ -155,6 +167,9 @@ class Logistic(HeaviTanh):
 
         P(y = 1) = 0.5 + 0.5 * tanh(k * x) = sigmoid(2 * k * x)        dy/dx as HeaviTanh
 
+    Args:
+        k: half the slope of the logistic function, greater than 0.
+
     Source: Norse, `logistic_fn`.
     """
 
@@ -169,6 +184,9 @@ class Triangle(Threshold):
     """Fires where x > 0; the derivative is a triangle of height k on [-1, 1].
 
         dy/dx = k * max(0, 1 - |x|)
+
+    Args:
+        k: height of the triangle, greater than 0.
 
     Source: Norse, `triangle_fn`; Bellec et al., A solution to the learning dilemma for recurrent networks
     of spiking neurons (2020).
@@ -186,6 +204,9 @@ class SuperSpike(Threshold):
     """Fires where x > 0; the derivative is that of a fast sigmoid.
 
         dy/dx = 1 / (k * |x| + 1)**2
+
+    Args:
+        k: steepness, greater than 0.
 
     Source: Norse, `superspike_fn`; Zenke and Ganguli, SuperSpike (2018).
     """
@@ -206,6 +227,9 @@ class MultiSpike(Threshold):
         dy/dx = exp(-|d| / k)        d = x below 0, from there on 2 * (x - nearest whole number)
 
     For a membrane that fires several times in one step and loses `threshold` for each, with a threshold of 1.
+
+    Args:
+        k: width of each peak, greater than 0.
 
     Source: sinabs, `MultiSpike` with `PeriodicExponential`; Weidel and Sheik, WaveSense (2021).
     """
@@ -259,7 +283,13 @@ def sign(x: Tensor, method: str, alpha: float | Tensor) -> Tensor:
 
         2 * threshold(x, method, alpha) - 1
 
-    Arguments and errors are those of `threshold`. Source: Norse, `sign`.
+    Args:
+        x, method, alpha: as for `threshold`.
+
+    Raises:
+        ValueError: another method.
+
+    Source: Norse, `sign`.
     """
     return 2 * threshold(x, method, alpha) - 1
 
@@ -305,6 +335,13 @@ class Arctan(SlopeSurrogate):
 
         dy/du = alpha / (1 + (pi * alpha * u)**2)
 
+    Args:
+        alpha: slope, greater than 0; a number, or a tensor [N] with one slope per neuron of the last dimension.
+        learn_alpha: False keeps it fixed (a buffer).
+
+    Raises:
+        ValueError: an alpha that is not greater than 0.
+
     Source: Tether, surrogate 0; Fang et al., Incorporating learnable membrane time constant (2021).
     """
 
@@ -319,6 +356,13 @@ class Sigmoid(SlopeSurrogate):
 
         dy/du = alpha * sigmoid(alpha * u) * (1 - sigmoid(alpha * u))
 
+    Args:
+        alpha: slope, greater than 0; a number, or a tensor [N] with one slope per neuron of the last dimension.
+        learn_alpha: False keeps it fixed (a buffer).
+
+    Raises:
+        ValueError: an alpha that is not greater than 0.
+
     Source: Tether, surrogate 1.
     """
 
@@ -332,6 +376,13 @@ class FastSigmoid(SlopeSurrogate):
     """Fires where u >= 0; the derivative is that of a fast sigmoid.
 
         dy/du = 1 / (1 + |alpha * u|)**2
+
+    Args:
+        alpha: slope, greater than 0; a number, or a tensor [N] with one slope per neuron of the last dimension.
+        learn_alpha: False keeps it fixed (a buffer).
+
+    Raises:
+        ValueError: an alpha that is not greater than 0.
 
     Source: Tether, surrogate 2.
     """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from ..stages import Stage
 
@@ -26,6 +28,12 @@ def recurrence(stage: Stage) -> str:
     return textwrap.dedent("\n".join(indented))
 
 
+def _name_of(function: Any) -> str:
+    if isinstance(function, nn.Identity):
+        return "the identity"
+    return getattr(function, "__name__", None) or repr(function)
+
+
 def docstring(title: str, pipeline: Pipeline, signature: inspect.Signature) -> str:
     """Return the docstring of a composed class: what it computes per step, its parameters and its states."""
     names = ", ".join(type(stage).__name__ for stage in pipeline.stages)
@@ -37,14 +45,17 @@ def docstring(title: str, pipeline: Pipeline, signature: inspect.Signature) -> s
     for name, declared in pipeline.parameters.items():
         lines.append(f"    {name}: {declared.allowed}; number or tensor of shape [] or [num_neurons], "
                      f"default {signature.parameters[name].default}.")
+    for_all = [name for name in pipeline.parameters if signature.parameters[f"{name}_rank"].default == 0]
+    but = f"; 0 of {', '.join(for_all)}" if for_all else ""
     lines += [
         "    dim: the neuron dimension of one step's tensor, default -1.",
-        "    *_rank: 1 for one value per neuron (default), 0 for one value for all; a tensor sets its own.",
+        f"    *_rank: 1 for one value per neuron (default{but}), 0 for one value for all; a tensor sets its own.",
         "    learn_*: False keeps the value as a buffer.",
     ]
     if pipeline.fires:
-        lines += ["    spike_fn: from distance to threshold to spike (probability), default sigmoid4x.",
-                  "    quant_fn: from that to the spike that is sent, default the identity."]
+        spike_fn, quant_fn = (signature.parameters[name].default for name in ("spike_fn", "quant_fn"))
+        lines += [f"    spike_fn: from distance to threshold to spike (probability), default {_name_of(spike_fn)}.",
+                  f"    quant_fn: from that to the spike that is sent, default {_name_of(quant_fn)}."]
     lines += ["    device, dtype: of the parameters.", "", "States (shaped like one step, None until used):"]
     lines += [f"    {name}" for name in pipeline.states]
     return "\n".join(lines)

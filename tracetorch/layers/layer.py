@@ -225,7 +225,18 @@ def precise(value: Tensor) -> Tensor:
 
 
 class SpikingLayer(Layer):
-    """Base of hand-written spiking layers (`tt.snn.Layer`): decays, thresholds and biases by their constraint."""
+    """Base of hand-written spiking layers (`tt.snn.Layer`): decays, thresholds and biases by their constraint.
+
+    `_register_decay`, `_register_threshold` and `_register_bias` take the name, a number or a tensor of shape [] or
+    [num_neurons], the rank (1 for one value per neuron, 0 for one for all) and whether the value is learned.
+
+    Args:
+        num_neurons: number of neurons along `dim`, 1 or more.
+        dim: the neuron dimension of one step's tensor, counted from either end.
+
+    Raises:
+        TypeError, ValueError: as for `tt.Layer`.
+    """
 
     def _register_decay(self, name: str, value: float | Tensor, rank: int, learnable: bool) -> None:
         """Register a value in (0, 1)."""

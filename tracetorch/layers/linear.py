@@ -52,6 +52,9 @@ class Linear(nn.Linear):
 
         Parameters, hooks, and who else refers to it stay as they are; subclasses of `nn.Linear` are left alone.
 
+        Args:
+            module: an `nn.Linear`, or any module with some inside.
+
         Raises:
             TypeError: it is no module.
         """

@@ -44,9 +44,12 @@ def TTdecompile(module: nn.Module) -> None:
 
 
 class Model(Stateful):
-    """An `nn.Module` with the state functions as methods; it warns of layers in plain lists, tuples and dicts.
+    """An `nn.Module` with the state functions as methods: `zero_states`, `save_states` and so on.
 
-    Their states are found, but the parameters of the model, its `state_dict` and `.to()` leave them out.
+        class Network(tt.Model): ...        # then as any nn.Module: layers in __init__, one step in forward
+
+    Takes no arguments. A layer in a plain list, tuple or dict is warned of: its states are found, but parameters,
+    `state_dict` and `.to()` of the model leave it out; write `nn.ModuleList` or `nn.ModuleDict`.
     """
 
     def TTcompile(self) -> None:

@@ -20,9 +20,12 @@ def activity(report: Report, axes: Any = None) -> np.ndarray:
     of them, the red line is the median. On the right a row per module with weights: what it multiplies in a step of
     one element if it computes densely (pale), and the operations whose input is not zero (solid).
 
-    Parameters:
+    Args:
         report: from `tt.activity`.
         axes: two axes; a new figure without them.
+
+    Returns:
+        The axes that were drawn in.
 
     Raises:
         TypeError: `report` is no report.

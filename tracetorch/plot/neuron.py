@@ -32,12 +32,15 @@ def response(
     The columns are the four inputs; the rows are input, membrane before reset (with its thresholds where
     the neuron fires) and output.
 
-    Parameters:
+    Args:
         neuron: a class such as `tt.snn.LIB`.
         axes: twelve axes, row by row; a new figure without them.
         height: of the pulses, the step and the ramp, and twice the standard deviation of the noise.
         steps: time steps of each input, 10 or more.
         kwargs: for the class, such as `beta=0.95` or `quant_fn=tt.functional.round_ste()`.
+
+    Returns:
+        The axes that were drawn in.
 
     Raises:
         ValueError: `axes` are not twelve, or `steps` is below 10.
@@ -94,10 +97,13 @@ def surrogate(
 ) -> Axes:
     """Draw a spike function and the derivative that training sees.
 
-    Parameters:
+    Args:
         spike_fn: any function of one tensor that autograd can follow, such as `tt.functional.sigmoid4x`.
         ax: where to draw; a new figure without it.
         limits: smallest and largest distance of the membrane from the threshold.
+
+    Returns:
+        The axes that were drawn in.
 
     Raises:
         ValueError: `limits` are not in ascending order.
@@ -124,10 +130,13 @@ def distribution(layer: Any, axes: Any = None, *, names: Sequence[str] | None = 
     Values are the constrained ones (a decay lies in (0, 1)). A line marks the mean; of a parameter that
     all neurons share there is only the line.
 
-    Parameters:
+    Args:
         layer: a composed layer.
         axes: one axes per parameter; a new figure without them.
         names: which parameters; all of them by default.
+
+    Returns:
+        The axes that were drawn in.
 
     Raises:
         ValueError: the layer has no such parameter or none at all, or the number of axes is another.

@@ -21,9 +21,12 @@ def raster(spikes: Any, ax: Axes | None = None) -> Axes:
     Positive spikes and negative ones have their own colour; a mark is as opaque as its spike is large,
     relative to the largest.
 
-    Parameters:
+    Args:
         spikes: output of a firing layer, [T, N] or [T].
         ax: where to draw; a new figure without it.
+
+    Returns:
+        The axes that were drawn in.
 
     Raises:
         ValueError: `spikes` has more than two dimensions.
@@ -60,12 +63,15 @@ def traces(
     fires (`threshold - bias`; for two-sided neurons also `-neg_threshold - bias`), moved by `shift` where
     `values` has it. With `spikes`, ticks at the upper edge mark positive spikes, at the lower edge negative.
 
-    Parameters:
+    Args:
         values: one trace [T, N], or traces by name as `tt.scan(..., record=...)` returns them.
         ax: where to draw; a new figure without it.
         neurons: which neurons to draw.
         layer: the layer the traces come from, for its thresholds.
         spikes: its output, [T, N].
+
+    Returns:
+        The axes that were drawn in.
 
     Raises:
         ValueError: a trace is not [T, N], or has no such neuron.
@@ -131,10 +137,13 @@ def rates(model: torch.nn.Module, x: torch.Tensor, ax: Axes | None = None) -> Ax
     neurons, the whiskers all of them, and the label counts those that stayed silent. A copy of the model is
     stepped through `x` from fresh states, so the model's own states stay as they are.
 
-    Parameters:
+    Args:
         model: any module with tracetorch layers inside, or a layer.
         x: input over time, [T, ...].
         ax: where to draw; a new figure without it.
+
+    Returns:
+        The axes that were drawn in.
 
     Raises:
         ValueError: no layer of the model fires.

@@ -77,7 +77,16 @@ def plif(
     A batch lies in x_seq one sample after the other; parameters as long as x_seq is wide give every column its own.
 
     Args:
+        x_seq: [n_steps, batch*neurons], 1 step or more.
+        v_init: [batch*neurons], None for zeros.
         decay, threshold, alpha: one number or [neurons] each.
+        surrogate_type: 0 or Arctan, 1 or Sigmoid, 2 or FastSigmoid.
+
+    Returns:
+        spikes, v_final and v_seq, as `lif`.
+
+    Raises:
+        TypeError, ValueError: as `lif`.
 
     Source: Tether, `PLIFSubFunction`.
     """

@@ -19,11 +19,14 @@ class Parameter:
     """A value of a neuron, learned through an unconstrained `raw_` tensor: `value = activation(raw)`.
 
     Args:
-        default: value a new neuron starts with.
+        default: value a new neuron starts with, any finite number.
         split: under `Dual` the value becomes a `pos_`/`neg_` pair, one per sign of the trace.
         sided: under `Ternary` the value becomes a `pos_`/`neg_` pair, one per direction of firing.
         order: place among the arguments of the constructor.
         option_order: place of its `_rank` and `learn_` arguments, where that differs.
+
+    A neuron takes a number, or a tensor of shape [] or [num_neurons], and raises ValueError where a value is out of
+    range.
     """
 
     allowed = "a finite number"
@@ -43,7 +46,15 @@ class Parameter:
         return value.isfinite()
 
     def raw(self, name: str, value: Tensor) -> Tensor:
-        """Return `inverse(value)`, or raise ValueError with the first value that is out of range."""
+        """Return `inverse(value)`: what is stored.
+
+        Args:
+            name: what the value is called, for the error.
+            value: floating-point tensor of any shape.
+
+        Raises:
+            ValueError: a value is out of range; the first one is named.
+        """
         bad = ~self.inside(value)
         if not value.is_meta and bool(bad.any()):
             got = value[bad].flatten()[0].item()
@@ -55,7 +66,13 @@ class Parameter:
 
 
 class Decay(Parameter):
-    """Share of a trace that is left after one step, in (0, 1): `value = sigmoid(raw)`."""
+    """Share of a trace that is left after one step, in (0, 1): `value = sigmoid(raw)`.
+
+    Args:
+        default: value a new neuron starts with, between 0 and 1 (both excluded). A time constant of so many steps is
+            `tt.functional.timesteps_to_decay(steps)`.
+        split, sided, order, option_order: as for `tt.Parameter`.
+    """
 
     allowed = "a decay between 0 and 1 (both excluded; tt.functional.timesteps_to_decay gives one from a time)"
     activation = staticmethod(torch.sigmoid)
@@ -66,7 +83,12 @@ class Decay(Parameter):
 
 
 class Positive(Parameter):
-    """A value above 0, such as a threshold: `value = softplus(raw)`."""
+    """A value above 0, such as a threshold: `value = softplus(raw)`.
+
+    Args:
+        default: value a new neuron starts with, greater than 0; a threshold has the unit of the membrane.
+        split, sided, order, option_order: as for `tt.Parameter`.
+    """
 
     allowed = "greater than 0 and finite"
     activation = staticmethod(torch.nn.functional.softplus)
@@ -77,14 +99,24 @@ class Positive(Parameter):
 
 
 class Bias(Parameter):
-    """Any real value, learned on a scale that flattens for large values: `value = arcsinh(raw)`."""
+    """Any real value, learned on a scale that flattens for large values: `value = arcsinh(raw)`.
+
+    Args:
+        default: value a new neuron starts with, any finite number.
+        split, sided, order, option_order: as for `tt.Parameter`.
+    """
 
     activation = staticmethod(torch.arcsinh)
     inverse = staticmethod(torch.sinh)
 
 
 class Real(Parameter):
-    """Any real value, learned as it is: `value = raw`."""
+    """Any real value, learned as it is: `value = raw`.
+
+    Args:
+        default: value a new neuron starts with, any finite number.
+        split, sided, order, option_order: as for `tt.Parameter`.
+    """
 
 
 class State:
