@@ -184,7 +184,7 @@ def _arriving(model: nn.Module, path: str, x: Tensor, options: dict[str, Any]) -
     x = x.movedim(options["time_dim"], 0).contiguous()      # time is folded in the order in which x lies
     _scan(model, x, **{**options, "time_dim": 0})
     hook.remove()
-    return torch.cat(seen).unflatten(0, (len(x), -1))
+    return torch.cat(seen).unflatten(0, (len(x), -1))     # [T*B, ...] -> [T, B, ...]
 
 
 def _scan(model: nn.Module, x: Tensor, **options: Any) -> None:

@@ -28,7 +28,7 @@ def scan(module: nn.Module, x: Tensor, *, time_dim: int = 0, backend: str = "aut
 
         y[0], y[1], ... = module(x[0]), module(x[1]), ...
 
-        y = tt.scan(nn.Sequential(nn.Linear(8, 16), tt.snn.LIB(16)), torch.randn(100, 32, 8))       # [100, 32, 16]
+        y = tt.scan(nn.Sequential(nn.Linear(8, 16), tt.snn.LIB(16)), torch.randn(100, 32, 8))     # [100, 32, 16]
 
     A layer is scanned directly. Any other module runs its forward once on time folded into the batch, and the
     layers inside unfold time; its other parts must treat the elements of a batch independently. Batch statistics
@@ -281,5 +281,5 @@ def _hold(layer: Layer, old: dict[str, Tensor | None], live: Tensor) -> None:
         if state is not None and name not in layer.optional_states:
             before = old.get(name)
             before = torch.full_like(state, layer.start_of(name)) if before is None else before
-            held[name] = torch.where(live.view(-1, *[1] * (state.ndim - 1)), state, before)
+            held[name] = torch.where(live.view(-1, *[1] * (state.ndim - 1)), state, before)     # live [B, 1..]
     layer.carry_states(held)

@@ -53,7 +53,7 @@ class NeuronCount:
         """Count recordings [T, B, ...] (or [T, ...]), where `live` [T, B] says so."""
         output = recordings["output"]
         if live is not None:
-            live = live.view(*live.shape, *[1] * (output.ndim - 2)).expand(output.shape)
+            live = live.view(*live.shape, *[1] * (output.ndim - 2)).expand(output.shape)     # [T, B, ...]
         self._add_output(output, live)
         self._add_spikes(recordings.get("spike", output), live)
         if "potential" in recordings:
@@ -103,7 +103,7 @@ class NeuronCount:
         if self.peak is None:
             shape = [1] * potential.ndim
             shape[0], shape[self._axis(potential.ndim)] = len(GRID), self.layer.num_neurons
-            grid = GRID.to(potential).view(-1, *[1] * (potential.ndim - 1)).expand(shape)
+            grid = GRID.to(potential).view(-1, *[1] * (potential.ndim - 1)).expand(shape)     # [len(GRID), 1.., N, 1..]
             self.peak = _slope(fire, grid).amax(0)
         through = torch.stack([slope >= self.fraction * self.peak for slope in slopes]).any(0) & (self.peak > 0)
         self.open += int((through if live is None else through & live).sum())
@@ -147,7 +147,7 @@ def _arguments(layer: Neuron, potential: Tensor, shift: Tensor, axis: int) -> li
         seen.append(v)
         return v
 
-    params = {name: p.view(-1, *[1] * (potential.ndim - 1 - axis)) if p.ndim else p
+    params = {name: p.view(-1, *[1] * (potential.ndim - 1 - axis)) if p.ndim else p     # [N, 1..] or []
               for name, p in layer.constrained().items()}
     values = {**params, "potential": potential, "shift": shift, "fire": noted}
     pipeline = layer.pipeline

@@ -113,5 +113,5 @@ class SynapseCount:
 
 def _weighted(mask: Tensor, fan: Tensor) -> int:
     """Return the sum of the fan-outs where `mask` [..., *fan.shape] is true."""
-    rows = mask.reshape(-1, *fan.shape).sum(0).cpu()
+    rows = mask.reshape(-1, *fan.shape).sum(0).cpu()     # [*fan.shape]
     return int((rows * fan).sum())

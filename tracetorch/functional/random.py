@@ -82,7 +82,7 @@ class Stream(_Current):
         if not isinstance(self.key, Tensor):
             self.key = self.key()
         if self._index is None:
-            self._index = torch.arange(self.shape.numel(), device=like.device).view(self.shape)
+            self._index = torch.arange(self.shape.numel(), device=like.device).view(self.shape)     # [*step]
         seed, position = self.key.unbind()
         counter = (self._index & _WORD, position & _WORD, self.draws, self._index >> 32)
         self.draws += 1

@@ -116,4 +116,4 @@ class EachPlace(nn.Module):
         self.neuron = neuron
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.reshape(self.neuron(x.flatten(1)), x.shape)
+        return torch.reshape(self.neuron(x.flatten(1)), x.shape)     # [B, ...] -> [B, places] -> [B, ...]

@@ -84,7 +84,8 @@ def _spread(given: Values, shape: Shape) -> tuple[int, int, Values, bool]:
     for name, value in given.items():
         if value.numel() != 1 and tuple(value.shape) != shape:
             raise Refused(f"{name} has shape {list(value.shape)}, and its input {list(shape)}")
-    flat = {name: v.reshape(()) if v.numel() == 1 else v.reshape(shape[0], -1) for name, v in given.items()}
+    flat = {name: v.reshape(()) if v.numel() == 1 else v.reshape(shape[0], -1)      # [] or [shape[0], places]
+            for name, v in given.items()}
     if all(bool((v == v[..., :1]).all()) for v in flat.values() if v.ndim):
         return shape[0], -len(shape), {name: v[:, 0] if v.ndim else v for name, v in flat.items()}, False
     return math.prod(shape), -1, {name: v.flatten() if v.ndim else v for name, v in flat.items()}, True

@@ -138,6 +138,7 @@ def _fire(found: Said, layer: Neuron, stages: dict[type, Any], values: dict[str,
 
 def reaches(fire: Callable[[Tensor], Tensor], threshold: Tensor) -> bool:
     """Say whether spikes come at a threshold as well as above; raise Refused where they are not 0 and 1."""
+    # [len(NEAR), *threshold.shape]
     distances = NEAR.to(threshold).view(-1, *[1] * threshold.ndim).expand(-1, *threshold.shape)
     probe = torch.cat([-distances, distances, torch.zeros_like(distances[:1])])
     with torch.no_grad(), Stream(torch.zeros(2, dtype=torch.int64, device=probe.device), probe.shape):

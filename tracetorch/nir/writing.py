@@ -224,7 +224,7 @@ def _laid_out(value: Tensor, layer: Neuron, shape: Shape, places: bool) -> np.nd
         raise Refused(f"its {layer.num_neurons} neurons lie along dim={layer.dim}, and a step has shape {list(shape)}")
     along = [1] * len(shape)
     along[axis] = -1
-    return np.ascontiguousarray(value.expand(layer.num_neurons).reshape(along).expand(shape).numpy())
+    return np.ascontiguousarray(value.expand(layer.num_neurons).reshape(along).expand(shape).numpy())     # [*shape]
 
 
 def _array(value: Tensor) -> np.ndarray:

@@ -189,4 +189,4 @@ def _firing_rates(model: torch.nn.Module, x: torch.Tensor) -> dict[str, np.ndarr
 
 def _per_neuron(layer: Any, output: torch.Tensor) -> np.ndarray:
     array = np.abs(style.as_array(output))
-    return np.moveaxis(array, layer.dim, -1).reshape(-1, layer.num_neurons).mean(0)
+    return np.moveaxis(array, layer.dim, -1).reshape(-1, layer.num_neurons).mean(0)     # [N]

@@ -125,7 +125,7 @@ def alif(
     spikes, new, recordings = _scan("alif", x_seq, {"mem": v_init, "adapt": a_init}, params, Arctan, alpha, False)
     after = recordings["adapt"]
     start = torch.zeros_like(after[0]) if a_init is None else a_init.to(after.dtype)
-    a_seq = torch.cat([start[None], after[:-1]])
+    a_seq = torch.cat([start[None], after[:-1]])     # [T, B*N]
     return spikes, new["mem"], new["adapt"], recordings["potential"], a_seq
 
 
@@ -163,7 +163,7 @@ def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
     compute = torch.promote_types(dtype, torch.float32)
     params = {name: torch.as_tensor(p, dtype=compute, device=x_seq.device) for name, p in params.items()}
     neurons = _neurons(where, x_seq.shape[1], params, per_neuron)
-    params = {name: p.reshape(()) if p.numel() == 1 else p for name, p in params.items()}
+    params = {name: p.reshape(()) if p.numel() == 1 else p for name, p in params.items()}     # [] or [N]
 
     layer, record = (ALIF, ("potential", "adapt")) if "adapt" in states else (LIF, ("potential",))
     step = Step(layer.pipeline, _with_slope(kind, params.pop("alpha")), torch.nn.Identity(), layer.__name__)
