@@ -16,7 +16,6 @@ A contestant that did not run has one row, whose note says why. The note of "cop
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import functools
 import importlib.metadata
@@ -33,6 +32,8 @@ import torch
 from torch import Tensor, nn
 
 import tracetorch as tt
+
+from .measure import append
 
 RESULTS = Path(__file__).parent / "results" / "gpu.csv"
 SIZES = ((100, 256, 4096), (100, 64, 1024), (1000, 8, 128), (25, 128, 128), (4, 64, 65536), (16, 32, 64, 64, 64))
@@ -262,19 +263,13 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("benchmarks.gpu needs a CUDA device; on the CPU run python -m benchmarks")
     names = [n for n in given.only if not (given.no_compile and "compile" in n)]
-    RESULTS.parent.mkdir(exist_ok=True)
     for size in SIZES:
         for dtype in DTYPES:
             check(size, dtype)
             if given.check:
                 continue
             rows = rows_of(*measure(size, dtype, names, given.rounds), size, dtype)
-            fresh = not RESULTS.exists()
-            with RESULTS.open("a", newline="") as file:
-                writer = csv.DictWriter(file, FIELDS)
-                if fresh:
-                    writer.writeheader()
-                writer.writerows(rows)
+            append(RESULTS, FIELDS, rows)
             for row in rows:
                 print(*(row[k] for k in SHOWN if row.get(k)), flush=True)
             torch.cuda.empty_cache()

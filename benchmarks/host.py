@@ -9,7 +9,6 @@ Kernels of (25, 128, 128) take some ten microseconds on an H100, so beyond the b
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import importlib.metadata
 import statistics
@@ -21,6 +20,7 @@ import torch
 
 import tracetorch as tt
 
+from .measure import append
 from .stub import no_card
 
 RESULTS = Path(__file__).parent / "results" / "host.csv"
@@ -67,21 +67,17 @@ def main() -> None:
         for call in calls.values():
             call()
         times = [{key: timed(call) for key, call in calls.items()} for _ in range(given.rounds)]
-    RESULTS.parent.mkdir(exist_ok=True)
-    fresh = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if fresh:
-            writer.writeheader()
-        for (name, what), budget in BUDGET.items():
-            of = [t[name, what] for t in times]
-            writer.writerow({
-                "date": datetime.date.today().isoformat(), "torch": torch.__version__,
-                "triton": importlib.metadata.version("triton"), "version": tt.__version__, "neuron": name, "what": what,
-                "median": f"{statistics.median(of):.1f}", "low": f"{min(of):.1f}", "unit": "us", "budget": budget,
-                "rounds": given.rounds,
-            })
-            print(f"{name} {what}: {statistics.median(of):.0f} us (least {min(of):.0f}), budget {budget}")
+    rows = []
+    for (name, what), budget in BUDGET.items():
+        of = [t[name, what] for t in times]
+        rows.append({
+            "date": datetime.date.today().isoformat(), "torch": torch.__version__,
+            "triton": importlib.metadata.version("triton"), "version": tt.__version__, "neuron": name, "what": what,
+            "median": f"{statistics.median(of):.1f}", "low": f"{min(of):.1f}", "unit": "us", "budget": budget,
+            "rounds": given.rounds,
+        })
+        print(f"{name} {what}: {statistics.median(of):.0f} us (least {min(of):.0f}), budget {budget}")
+    append(RESULTS, FIELDS, rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ import platform
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -130,9 +132,15 @@ def prepare_reference() -> None:
 
 def write(path: Path, group: list[Contestant], threads: int) -> None:
     """Append the rows of one size to a CSV file."""
+    append(path, FIELDS, [row for one in group for row in rows(one, threads)])
+
+
+def append(path: Path, fields: Sequence[str], found: Iterable[dict[str, Any]]) -> None:
+    """Append rows to a CSV file, below its header."""
+    path.parent.mkdir(exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
+        writer = csv.DictWriter(file, fields)
         if new:
             writer.writeheader()
-        writer.writerows(row for one in group for row in rows(one, threads))
+        writer.writerows(found)

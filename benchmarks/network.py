@@ -9,7 +9,6 @@ Contestants take turns in one process. Appends to benchmarks/results/network.csv
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import statistics
 import time
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 import tracetorch as tt
 
 from . import convolution
-from .measure import device
+from .measure import append, device
 
 RESULTS = Path(__file__).parent / "results"
 T, B, SIZES = 100, 64, (700, 256, 256, 20)
@@ -192,18 +191,14 @@ def report(times: dict[tuple, list[float]]) -> str:
 
 def write(times: dict[tuple, list[float]], threads: int) -> None:
     """Append rows to the CSV file."""
-    path = RESULTS / "network.csv"
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if new:
-            writer.writeheader()
-        for (contestant, shape, density, what), values in times.items():
-            low, median, high = statistics.quantiles(values, n=4)
-            writer.writerow(dict(
-                date=datetime.date.today().isoformat(), device=device(), threads=threads, torch=torch.__version__,
-                version=tt.__version__, contestant=contestant, shape=shape, density=density, what=what,
-                median=f"{median:.4f}", low=f"{low:.4f}", high=f"{high:.4f}", unit="ms", calls=len(values)))
+    rows = []
+    for (contestant, shape, density, what), values in times.items():
+        low, median, high = statistics.quantiles(values, n=4)
+        rows.append(dict(
+            date=datetime.date.today().isoformat(), device=device(), threads=threads, torch=torch.__version__,
+            version=tt.__version__, contestant=contestant, shape=shape, density=density, what=what,
+            median=f"{median:.4f}", low=f"{low:.4f}", high=f"{high:.4f}", unit="ms", calls=len(values)))
+    append(RESULTS / "network.csv", FIELDS, rows)
 
 
 def main() -> None:

@@ -43,11 +43,16 @@ def test_nothing_of_the_machine(notebook):
             assert not PLACES.search(json.dumps([output.get("text"), data]))
 
 
+def printed(number):
+    """What the cells of a notebook have written, and the shares in per cent of images that it has told apart."""
+    (path,) = [path for path in NOTEBOOKS if path.name.startswith(number)]
+    text = "".join("".join(output.get("text", "")) for cell in code(json.loads(path.read_text()))
+                   for output in cell["outputs"])
+    return text, [float(share) for share in re.findall(r"accuracy on held-out images: ([\d.]+)%", text)]
+
+
 def test_the_silent_network_learns_once_it_is_calibrated():
-    (path,) = [path for path in NOTEBOOKS if path.name.startswith("05")]
-    printed = "".join("".join(output.get("text", "")) for cell in code(json.loads(path.read_text()))
-                      for output in cell["outputs"])
-    before, after = (float(share) for share in re.findall(r"accuracy on held-out images: ([\d.]+)%", printed))
+    _, (before, after) = printed("05")
     assert before < 15 and after > 93
 
 
@@ -58,9 +63,6 @@ def test_links_between_notebooks_lead_somewhere(notebook):
 
 
 def test_neurons_that_hear_each_other_learn_what_others_can_not():
-    (path,) = [path for path in NOTEBOOKS if path.name.startswith("06")]
-    printed = "".join("".join(output.get("text", "")) for cell in code(json.loads(path.read_text()))
-                      for output in cell["outputs"])
-    alone, together = (int(share) for share in re.findall(r"accuracy on held-out images: (\d+)%", printed))
+    text, (alone, together) = printed("06")
     assert alone < 45 and together > 60
-    assert printed.count("True") == 2
+    assert text.count("True") == 2

@@ -8,17 +8,15 @@ from .decay import (
 )
 from .quantise import probabilistic_ste, round_ste, stochastic_round_ste
 from .random import uniform
+from .slopes import Arctan, FastSigmoid, Sigmoid
 from .spike import sigmoid4x
 from .surrogates import (
-    Arctan,
     CircDist,
-    FastSigmoid,
     HeaviCirc,
     HeaviErfc,
     HeaviTanh,
     Logistic,
     MultiSpike,
-    Sigmoid,
     SuperSpike,
     Triangle,
     circ_dist,

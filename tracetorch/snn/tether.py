@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import backends
 from ..functional.random import new_key
-from ..functional.surrogates import Arctan, FastSigmoid, Sigmoid, SlopeSurrogate
+from ..functional.slopes import Arctan, FastSigmoid, Sigmoid, SlopeSurrogate
 from ..layers.compose import compose
 from ..pipeline import Step
 from ..stages import Adaptive, Binary, Reset
