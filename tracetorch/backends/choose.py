@@ -1,4 +1,4 @@
-"""Which backend runs a scan: eager, cpp or triton.
+"""The backends by name, eager, cpp and triton: which one is asked for, and how it is loaded. `plan` decides.
 
 A fusing backend is a module with
 
