@@ -1,8 +1,7 @@
-"""tt.Linear: nn.Linear in everything but the order of sums, the same bits on every path, never a stale weight."""
+"""tt.Linear: nn.Linear in everything but the order of sums, the same bits on every path."""
 
 import copy
 import pickle
-import threading
 import warnings
 
 import pytest
@@ -13,45 +12,13 @@ from torch import nn
 from torch.nn.utils import prune
 
 import tracetorch as tt
+from tests.support.linear import check_rounds_as, equal, pair, run, spikes
 from tests.support.messages import fails
-from tests.support.rounding import assert_as_right, nearby
+from tests.support.rounding import assert_as_right
 from tracetorch.backends.cpp import matrix
 from tracetorch.demo import digits
 
 pytestmark = pytest.mark.skipif(matrix.why_not() is not None, reason=str(matrix.why_not()))
-
-
-def spikes(*shape, rate=0.1, seed=0):
-    torch.manual_seed(seed)
-    return (torch.rand(*shape) < rate).float()
-
-
-def pair(K=70, N=33, bias=True, **options):
-    """An nn.Linear, and a tt.Linear with the same weights."""
-    torch.manual_seed(1)
-    theirs = nn.Linear(K, N, bias)
-    ours = tt.Linear(K, N, bias, **options)
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
-
-
-def run(linear, x):
-    """Output and gradients."""
-    x = x.clone().requires_grad_()
-    linear.zero_grad()
-    y = linear(x)
-    (y * torch.linspace(-1, 1, y.numel()).view_as(y).to(y)).sum().backward()
-    return [y.detach(), x.grad, *(p.grad for _, p in sorted(linear.named_parameters()))]
-
-
-def check_rounds_as(theirs, ours, x):
-    """Output and gradients are as right as nn.Linear's."""
-    exact = run(copy.deepcopy(theirs).double(), x.double())
-    assert_as_right(run(ours, x), [run(*one) for one in nearby(theirs, x)], exact)
-
-
-def equal(a, b):
-    return all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
 
 
 def test_is_an_nn_linear():
@@ -268,122 +235,6 @@ def test_scan_of_a_model_equals_stepping_it():
         assert torch.equal(scanned[:, 3:4], tt.scan(model, x[:, 3:4]))
 
 
-def through_data(linear):
-    linear.weight.data.mul_(2)
-
-
-def through_numpy(linear):
-    linear.weight.detach().numpy()[0, 0] += 1
-
-
-def optimiser_step(linear):
-    linear.weight.grad = torch.ones_like(linear.weight)
-    torch.optim.SGD([linear.weight], 0.1).step()
-
-
-def fused_step(linear):
-    linear.weight.grad = torch.ones_like(linear.weight)
-    torch.optim.AdamW([linear.weight], 0.1, fused=True).step()
-
-
-def loading(linear):
-    linear.load_state_dict(nn.Linear(70, 33).state_dict())
-
-
-def assigning(linear):
-    linear.load_state_dict(nn.Linear(70, 33).state_dict(), assign=True)
-
-
-def copying(linear):
-    with torch.no_grad():
-        linear.weight.copy_(torch.randn(33, 70))
-
-
-def setting_data(linear):
-    linear.weight.data = torch.randn(33, 70)
-
-
-def shared_storage(linear):
-    torch.tensor([], dtype=torch.float32).set_(linear.weight.untyped_storage(), 0, (33 * 70,))[-1] += 1
-
-
-def moving_average(linear):
-    average = torch.optim.swa_utils.AveragedModel(linear, avg_fn=lambda a, b, n: a + b)
-    average.update_parameters(linear)
-    average.update_parameters(linear)
-    linear.weight.data.copy_(average.module.weight.data)
-
-
-def new_parameter(linear):
-    del linear.weight
-    linear.weight = nn.Parameter(torch.randn(33, 70))
-
-
-CHANGES = (through_data, through_numpy, optimiser_step, fused_step, loading, assigning, copying, setting_data,
-           shared_storage, moving_average, new_parameter)
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("rows", [2, 300])
-def test_never_stale(change, rows):
-    _, ours = pair()
-    x = spikes(rows, 70, rate=1.0)
-    for _ in range(3):
-        before = run(ours, x)
-    change(ours)
-    fresh = tt.Linear(70, 33)
-    fresh.load_state_dict(ours.state_dict())
-    after = run(ours, x)
-    assert equal(after, run(fresh, x))
-    assert not torch.equal(after[0], before[0]) and not torch.equal(after[1], before[1])
-
-
-def test_backward_refuses_a_weight_that_changed_since_forward():
-    _, ours = pair()
-    y = ours(spikes(3, 70).requires_grad_())
-    with torch.no_grad():
-        ours.weight.mul_(2)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        y.sum().backward()
-
-
-def test_two_modules_and_two_threads_share_a_weight():
-    _, one = pair(200, 200)
-    other = tt.Linear(200, 200)
-    other.weight, other.bias = one.weight, one.bias
-    x = spikes(500, 200)
-    expected = one(x).detach()
-    assert torch.equal(other(x), expected)
-    bad = []
-
-    def work(linear):
-        for _ in range(30):
-            with torch.no_grad():
-                if not torch.equal(linear(x), expected):
-                    bad.append(linear)
-    workers = [threading.Thread(target=work, args=(linear,)) for linear in (one, one, other)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert not bad
-
-
-def test_a_workspace_in_use_is_left_alone():
-    """Another thread may be reading the packed weight."""
-    _, ours = pair()
-    x = spikes(4, 70)
-    run(ours, x)
-    packed = [ours._workspace.forward._buffer, ours._workspace.backward._buffer]
-    before = [p.clone() for p in packed]
-    with ours._workspace.lock:
-        ours.weight.data.mul_(2)
-        fresh = tt.Linear(70, 33)
-        fresh.load_state_dict(ours.state_dict())
-        assert equal(run(ours, x), run(fresh, x))
-    assert equal(packed, before)
-
-
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 @pytest.mark.parametrize("where", ["weight", "input", "gradient"])
@@ -411,119 +262,3 @@ def test_not_finite_weight_and_gradient_with_zeros():
     x, g = torch.randn(700, 70, requires_grad=True), torch.randn(700, 33) * spikes(700, 33)
     (found,), (expected,) = (torch.autograd.grad(linear(x), x, g) for linear in (ours, theirs))
     assert torch.equal(found.isnan(), expected.isnan()) and found.isnan().any()
-
-
-WAYS = {
-    "float64": (lambda m, x: m.double()(x.double()), "torch.float64"),
-    "bfloat16": (lambda m, x: m.bfloat16()(x.bfloat16()), "torch.bfloat16"),
-    "meta": (lambda m, x: m.to("meta")(x.to("meta")), "the matrix library runs on the CPU"),
-    "vmap": (lambda m, x: torch.func.vmap(m)(x), "torch.func"),
-    "grad": (lambda m, x: torch.func.grad(lambda x: m(x).sum())(x), "torch.func"),
-    "jvp": (lambda m, x: torch.func.jvp(m, (x,), (x,)), "torch.func"),
-    "captured": (lambda m, x: torch.jit.trace(m, x, check_trace=False)(x), "watches operators"),
-    "sparse tensor": (lambda m, x: m(x.to_sparse_csr()), "sparse_csr"),
-}
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning", "ignore:Sparse CSR:UserWarning")
-@pytest.mark.parametrize("name", WAYS)
-def test_elsewhere_nn_linear(name):
-    call, why = WAYS[name]
-    theirs, ours = pair()
-    x = spikes(6, 70)
-    expected, found = call(theirs, x), call(ours, x)
-    for a, b in zip(*((t if isinstance(t, tuple) else (t,)) for t in (expected, found)), strict=True):
-        assert a.dtype == b.dtype and (a.is_meta or torch.equal(a, b))
-    assert ours.seen.path == "torch" and why in ours.seen.why and why in str(ours.seen)
-
-
-def test_eager_backend_is_nn_linear_and_differentiates_twice():
-    theirs, ours = pair()
-    x = torch.randn(6, 70, requires_grad=True)
-    with tt.backend("eager"):
-        assert torch.equal(ours(x), theirs(x))
-        assert ours.seen.why == 'tt.backend("eager") is on'
-        (g,) = torch.autograd.grad(ours(x).sin().sum(), x, create_graph=True)
-        g.square().sum().backward()
-    assert x.grad.abs().sum() > 0
-    (g,) = torch.autograd.grad(ours(x).sin().sum(), x, create_graph=True)
-    with fails(RuntimeError, "tt.Linear can be differentiated once", 'tt.backend("eager")'):
-        g.sum().backward()
-
-
-def test_autocast_is_nn_linear():
-    theirs, ours = pair()
-    with torch.autocast("cpu", torch.bfloat16):
-        y = ours(spikes(6, 70))
-        assert torch.equal(y, theirs(spikes(6, 70))) and y.dtype is torch.bfloat16
-    assert ours.seen.why == "autocast chooses the dtype"
-
-
-def test_without_a_library_nn_linear(monkeypatch):
-    monkeypatch.setattr(matrix, "_why_not", lambda: "there is no C++ compiler")
-    theirs, ours = pair(path="sparse")
-    assert equal(run(ours, spikes(6, 70)), run(theirs, spikes(6, 70)))
-    assert str(ours.seen) == "as nn.Linear: there is no C++ compiler"
-
-
-def test_fake_tensors_and_counted_operators():
-    from torch.utils.flop_counter import FlopCounterMode
-
-    theirs, ours = pair()
-    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
-        assert ours(torch.ones(4, 70)).shape == (4, 33)
-    counts = []
-    for linear in (theirs, ours):
-        with FlopCounterMode(display=False) as counter:
-            linear(spikes(6, 70))
-        counts.append(counter.get_total_flops())
-    assert counts[0] == counts[1] > 0
-
-
-@pytest.mark.parametrize("path", ["dense", "sparse"])
-def test_compiled_whole_with_the_same_bits(path):
-    _, ours = pair(path=path)
-    x = spikes(300, 70)
-    compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
-    assert equal(run(compiled, x), run(ours, x))
-    with torch.no_grad():
-        assert torch.equal(compiled(x), ours(x))
-
-
-def test_operators_are_sound():
-    _, ours = pair()
-    x = spikes(6, 70).requires_grad_()
-    arguments = (x, ours.weight, ours.bias, "sparse")
-    torch.library.opcheck(torch.ops.tracetorch.linear, arguments)
-    torch.library.opcheck(torch.ops.tracetorch.linear, (*arguments[:2], None, "auto"))
-
-
-def test_exported_as_nn_linear():
-    _, ours = pair()
-    graph = torch.export.export(ours, (spikes(6, 70),)).graph
-    assert any("aten.linear" in str(node.target) for node in graph.nodes)
-    assert not any("tracetorch" in str(node.target) for node in graph.nodes)
-
-
-def test_recomputed_in_backward():
-    _, ours = pair(path="sparse")
-    x = spikes(300, 70)
-    expected = run(ours, x)
-    inner = nn.Sequential(ours)
-
-    class Recomputed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, x):
-            return torch.utils.checkpoint.checkpoint(self.inner, x, use_reentrant=False)
-    assert equal(run(Recomputed(), x), expected)
-
-
-def test_inference_mode():
-    _, ours = pair()
-    with torch.inference_mode():
-        first = ours(spikes(6, 70))
-        assert torch.equal(first, copy.deepcopy(ours)(spikes(6, 70)))
-    assert torch.equal(first, ours(spikes(6, 70)))
