@@ -11,7 +11,7 @@ from .. import current
 from ..looped import FED
 from ..pipeline import States, Step
 from . import html
-from .layer import Layer
+from .layer import Layer, computed_by
 from .linear import Linear
 from .neuron import Neuron
 
@@ -121,7 +121,7 @@ class Feedback(Layer):
             return f"its path is {type(path).__name__}, and only nn.Linear runs inside a loop"
         for module in (neuron, path):
             before, after = module._forward_pre_hooks, module._forward_hooks or module._backward_hooks
-            if after or module._backward_pre_hooks or (before and not all(map(_computes, before.values()))):
+            if after or module._backward_pre_hooks or (before and not all(map(computed_by, before.values()))):
                 return f"its {type(module).__name__} has hooks, which are called at every step"
         return None
 
@@ -157,9 +157,8 @@ class Feedback(Layer):
             RuntimeError: the path holds states.
         """
         given, known = states or {}, self.carried_states()
-        unknown = [name for name in given if name not in known]
-        if unknown:
-            raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; there are {', '.join(known)}")
+        if not given.keys() <= known.keys():
+            raise self.unknown_state(given, known)
         if self.fuses:
             y, new, _ = self._run(x, x.shape, given)
             return y, new
@@ -219,8 +218,3 @@ class Feedback(Layer):
             raise ValueError(f"{self._where}: the path gives {list(back.shape)} for an output {list(fed.shape)}; it "
                              f"must give the shape of the input, {list(x.shape)}")
         return out, x.to(dtype) + back
-
-
-def _computes(hook: Any) -> bool:
-    """Say whether a hook is one of torch.nn.utils, which computes a weight (pruned, or normalised the old way)."""
-    return hasattr(hook, "_tensor_name") or hasattr(hook, "name")

@@ -216,6 +216,14 @@ class Layer(StateHolder):
         return tensor.movedim(-1, self.dim)
 
 
+def computed_by(hook: Any) -> str | None:
+    """Return the name of the tensor that a hook of torch.nn.utils computes (pruned, or normalised the old way).
+
+    None for any other hook.
+    """
+    return getattr(hook, "_tensor_name", getattr(hook, "name", None))
+
+
 def precise(value: Tensor) -> Tensor:
     """Return a value in float64; on the CPU where its device, such as MPS, has no float64."""
     try:

@@ -17,7 +17,7 @@ from ..functional.random import Stream, new_key
 from ..looped import BIAS, FED, WEIGHT, wrapped
 from ..pipeline import Pipeline, States, Step
 from . import html
-from .layer import Layer, SpikingLayer, precise
+from .layer import Layer, SpikingLayer, computed_by, precise
 
 PLANS = 16
 """How many plans a layer keeps: one for each kind of call, such as training, evaluation and the last, smaller batch."""
@@ -112,7 +112,7 @@ class Neuron(SpikingLayer):
     def _computed(self, key: str) -> Tensor:
         """Return a raw tensor that is no parameter: torch.nn.utils computes it, `prune` and old norms in a hook."""
         for hook in self._forward_pre_hooks.values():
-            if getattr(hook, "_tensor_name", getattr(hook, "name", None)) == key:
+            if computed_by(hook) == key:
                 hook(self, None)
         return getattr(self, key)
 
@@ -166,10 +166,8 @@ class Neuron(SpikingLayer):
         """
         self.dtypes(x)
         given = states or {}
-        unknown = [name for name in given if name not in self.state_names]
-        if unknown:
-            raise ValueError(f"{self._where}: no state is called {unknown[0]!r}; there are "
-                             f"{', '.join(self.state_names)}")
+        if not given.keys() <= set(self.state_names):
+            raise self.unknown_state(given, self.state_names)
         y, new, _ = self.run(x, x.shape, given)
         return y, new
 

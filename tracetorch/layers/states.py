@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -85,6 +85,11 @@ class StateHolder(Stateful):
                                "transform; use layer.step with explicit states there, or put what vmap runs over into "
                                "the batch dimension of x")
         vars(self).update(states)       # past nn.Module.__setattr__, which takes as long as a small kernel
+
+    def unknown_state(self, states: Mapping[str, Any], known: Collection[str]) -> ValueError:
+        """Return the error that names the first of some states that the layer does not have."""
+        name = next(name for name in states if name not in known)
+        return ValueError(f"{self._where}: no state is called {name!r}; there are {', '.join(known)}")
 
     def _zero_state(self, state_name: str) -> None:
         """Forget a state: it is None until it is used."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers.feedback import Feedback
+from ..layers.layer import computed_by
 from ..layers.linear import Linear
 from ..layers.neuron import Neuron
 from .modules import INPUT, OUTPUT, EachPlace, Graph, Imported, Scale, SumPool2d, Threshold
@@ -206,7 +207,7 @@ class _Writing:
 def _refuse_hooks(modules: Iterable[nn.Module]) -> None:
     """Raise Refused for a module with forward hooks, but for those of torch.nn.utils that compute a parameter."""
     for module in modules:
-        pre = [h for h in module._forward_pre_hooks.values() if not (hasattr(h, "_tensor_name") or hasattr(h, "name"))]
+        pre = [h for h in module._forward_pre_hooks.values() if computed_by(h) is None]
         if module._forward_hooks or pre:
             raise Refused("it has forward hooks, and what they do is not known: take them away before")
 
