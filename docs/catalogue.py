@@ -54,9 +54,6 @@ def copy_notebooks(folder: Path) -> None:
             copy.write_bytes(notebook.read_bytes())
 
 
-# -- docstrings -----------------------------------------------------------------------
-
-
 def markdown(doc: str) -> str:
     """Turn a docstring into Markdown: indented formulas become code, sections become definition lists."""
     out = []
@@ -114,9 +111,6 @@ def signature(name: str, call: Callable[..., Any]) -> str:
         body = textwrap.fill(", ".join(shown), 72, break_long_words=False)
         line = f"{name}(\n{textwrap.indent(body, '    ')})"
     return f"```python\n{line}\n```"
-
-
-# -- pages ----------------------------------------------------------------------------
 
 
 def stages() -> list[type[tt.Stage]]:

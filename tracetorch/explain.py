@@ -173,7 +173,7 @@ def _why_not(plan: backends.Plan) -> dict[str, str]:
 
 
 def _counts(plan: backends.Plan, every: int | None) -> tuple[tuple[int, int] | None, str, float | None]:
-    """Operators of one step, and what a backward pass needs kept where states are kept once in `every` steps."""
+    """Count a step's operators, and what a backward pass needs kept where states are kept once in `every` steps."""
     try:
         program = captured(plan.step.elementwise(), plan.dtype)
     except CannotCapture:

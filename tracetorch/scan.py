@@ -211,7 +211,7 @@ class Run:
             current.swap(outer)
 
     def _stack_outputs(self, *ys: Any) -> Any:
-        """[...] at every step -> [T, ...]; of what is no tensor, the last."""
+        """Stack [...] of every step to [T, ...]; of what is no tensor, the last."""
         return masked(torch.stack(ys), self.lengths) if isinstance(ys[0], Tensor) else ys[-1]
 
     def _stepped(self, module: nn.Module, x: Tensor, layers: list[Layer]) -> list[Any]:
@@ -256,7 +256,7 @@ class Run:
             self.recordings.setdefault(key, []).append(states[name])  # type: ignore[attr-defined,arg-type]
 
     def _unfold(self, layer: Layer, x: Tensor) -> Tensor:
-        """[T*B, ...] -> [T, B, ...]"""
+        """Give time its dimension back: [T*B, ...] -> [T, B, ...]."""
         if x.ndim == 0 or x.shape[0] != self.length * self.batch:
             raise ValueError(
                 f"tt.scan: {type(layer).__name__} {self._paths.get(layer, '')!r} got an input of shape "

@@ -92,7 +92,7 @@ class Composition:
         return self.cls.pipeline.fires
 
     def build(self, n: int = 3, seed: int = 0, hard: Any = HARD, **options: Any) -> Neuron:
-        """A layer whose parameters differ from each other and from neuron to neuron, float64 unless told.
+        """Make a layer whose parameters differ from each other and from neuron to neuron, float64 unless told.
 
         `hard` is the spike function where there have to be hard spikes; relu makes them and has a true gradient.
         """
@@ -122,7 +122,7 @@ def _draws(composition: Composition) -> bool:
 
 
 def accepted(stage: type[Stage] | Stage) -> tuple[Composition, ...]:
-    """The compositions of a stage with its company that `compose` accepts."""
+    """Return the compositions of a stage with its company that `compose` accepts."""
     found = []
     for others in COMPANY:
         try:
@@ -133,18 +133,18 @@ def accepted(stage: type[Stage] | Stage) -> tuple[Composition, ...]:
 
 
 def stepped(module: Any, x: Tensor) -> Tensor:
-    """The definition: one call per step."""
+    """Run the definition: one call per step."""
     return torch.stack([module(x_t) for x_t in x])
 
 
 def inputs(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
-    """A random input that makes neurons fire up and down."""
+    """Return a random input that makes neurons fire up and down."""
     g = torch.Generator("cpu").manual_seed(seed)
     return (1.5 * _drawn(shape, g)).to(dtype)
 
 
 def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """The same float64 numbers on every device."""
+    """Draw float64 numbers, the same on every device."""
     numbers = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
     return numbers.to(torch.get_default_device())
 
@@ -160,12 +160,12 @@ def start(layer: Any, shape: tuple[int, ...], seed: int = 2, requires_grad: bool
 
 
 def states(layer: Any) -> dict[str, Tensor]:
-    """The states of a layer by name, random numbers apart."""
+    """Return the states of a layer by name, random numbers apart."""
     return {name: getattr(layer, name) for name in layer.pipeline.states}
 
 
 def gradients(layer: Any, y: Tensor, *leaves: Tensor) -> list[Tensor]:
-    """Gradients of a fixed loss on outputs and states: of the leaves, then of every parameter."""
+    """Return the gradients of a fixed loss on outputs and states: of the leaves, then of every parameter."""
     values = [y, *states(layer).values()]
     weights = [inputs(*v.shape, seed=i, dtype=v.dtype) for i, v in enumerate(values)]
     loss = torch.stack([(v * w).sum() for v, w in zip(values, weights, strict=True)]).sum()
@@ -173,7 +173,7 @@ def gradients(layer: Any, y: Tensor, *leaves: Tensor) -> list[Tensor]:
 
 
 def assert_close(got: Any, want: Any, error: float | None = None) -> None:
-    """`got` equals `want` up to `error` relative to the largest magnitude; dicts and lists by element."""
+    """Check that `got` equals `want` up to `error` relative to the largest magnitude; dicts and lists by element."""
     if isinstance(want, dict):
         assert list(got) == list(want)
         return assert_close(list(got.values()), list(want.values()), error)

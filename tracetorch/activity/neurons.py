@@ -84,7 +84,7 @@ class NeuronCount:
         return self.layer.dim % (ndim - 1) + 1
 
     def _per_neuron(self, recording: Tensor) -> Tensor:
-        """[T, B, ...] -> [M, N]"""
+        """Put neurons last and all else in one dimension: [T, B, ...] -> [M, N]."""
         return recording.movedim(self._axis(recording.ndim), -1).flatten(0, -2)
 
     def _add_gradient(self, potential: Tensor, shift: Tensor, live: Tensor | None) -> None:

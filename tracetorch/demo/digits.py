@@ -110,13 +110,13 @@ def network() -> nn.Sequential:
 
 
 def scanned(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits after the last row, all time steps in one call."""
+    """Return the logits after the last row, all time steps in one call."""
     tt.zero_states(model)
     return tt.scan(model, over_time(images))[-1]
 
 
 def stepped(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits after the last row, one call per time step: the same numbers."""
+    """Return the logits after the last row, one call per time step: the same numbers."""
     tt.zero_states(model)
     for x in over_time(images):
         y = model(x)
@@ -167,7 +167,7 @@ def accuracy(model: nn.Module, digits: Digits) -> float:
 
 
 def time_epoch(model: nn.Module, digits: Digits, classify: Classifier) -> float:
-    """Seconds of one epoch, forward and backward, without changing the model."""
+    """Return the seconds of one epoch, forward and backward, without changing the model."""
     still = torch.optim.SGD(model.parameters(), lr=0.0)
     start = time.perf_counter()
     for images, labels in zip(digits.images.split(BATCH), digits.labels.split(BATCH), strict=True):

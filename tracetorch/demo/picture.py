@@ -41,7 +41,7 @@ def draw(model: nn.Sequential, images: Tensor, x: Tensor, report: Any, path: str
 
 
 def hidden_activity(model: nn.Sequential, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Spikes and traces of the hidden layer, the images of the batch one after another: [B*T, N]."""
+    """Return spikes and traces of the hidden layer, the images of the batch one after another: [B*T, N]."""
     tt.zero_states(model)
     with torch.no_grad():
         arriving = tt.scan(model[:HIDDEN_LAYER], x)
@@ -54,7 +54,7 @@ def hidden_activity(model: nn.Sequential, x: Tensor) -> tuple[Tensor, dict[str, 
 
 
 def readable(spikes: Tensor, potential: Tensor, count: int) -> list[int]:
-    """Neurons whose traces show the most: about every third step a spike, and no huge excursions between."""
+    """Choose neurons whose traces show the most: about every third step a spike, and no huge excursions between."""
     seldom_or_often = (spikes.mean(0) - 0.3).abs() > 0.15
     return (potential.abs().amax(0) + 1e6 * seldom_or_often).argsort()[:count].tolist()
 

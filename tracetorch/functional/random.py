@@ -108,7 +108,7 @@ def _(like, number):
 
 
 def philox(key, counter):
-    """Ten rounds of Philox4x32 on words held in int64: key of 2, counter of 4, each a tensor or an int."""
+    """Run ten rounds of Philox4x32 on words held in int64: key of 2, counter of 4, each a tensor or an int."""
     (k0, k1), (c0, c1, c2, c3) = key, counter
     for _ in range(10):
         (high_a, low_a), (high_b, low_b) = _multiply(_ROUND_A, c0), _multiply(_ROUND_B, c2)
@@ -118,13 +118,13 @@ def philox(key, counter):
 
 
 def _multiply(constant, word):
-    """(high, low) 32 bits of a product; taking 2**32 from the constant keeps it inside int64."""
+    """Return the (high, low) 32 bits of a product; taking 2**32 from the constant keeps it inside int64."""
     product = word * (constant - 2**32)
     return (product >> 32) + word, product & _WORD
 
 
 def to_unit(word: Tensor, dtype: torch.dtype) -> Tensor:
-    """32 random bits to [0, 1), rounded as `triton.language.uint_to_uniform_float` rounds."""
+    """Turn 32 random bits into a number in [0, 1), rounded as `triton.language.uint_to_uniform_float` rounds."""
     unit = torch.minimum(word, _WORD - word).to(torch.float32) * _TO_UNIT
     if dtype in (torch.float16, torch.bfloat16):
         return unit.to(dtype).clamp(max=1 - torch.finfo(dtype).eps / 2)

@@ -210,7 +210,7 @@ class _Calls(TorchDispatchMode):
         return out
 
     def number(self, func: OpOverload, tensor: Tensor) -> float:
-        """A tensor read as a Python number: only if it is the same in every call."""
+        """Read a tensor as a Python number: only if it is the same in every call."""
         if isinstance(self.recorder.value(tensor), Name):
             raise CannotCapture(f"{here()}a Python branch or number depends on the values of a tensor; use torch.where")
         return func(tensor)

@@ -117,7 +117,7 @@ class Recorder:
         return value
 
     def op(self, op: str, *args: Value | int) -> Value:
-        """The name of `op(*args)`, written as a new line unless it is known."""
+        """Return the name of `op(*args)`, written as a new line unless it is known."""
         kinds, result = VOCABULARY[op].split(">")
         spelt = {"f": FLOAT, "b": BOOL}
         args = tuple(a if k == "n" else self.to(spelt[k], a) for k, a in zip(kinds, args, strict=True))
@@ -151,7 +151,7 @@ class Recorder:
         raise Unsupported("has no elementwise spelling")
 
     def constant(self, tensor: Tensor) -> Value:
-        """The value of a tensor made inside the step from a Python number."""
+        """Return the value of a tensor made inside the step from a Python number."""
         if _memory(tensor) in self.values:
             return self.value(tensor)
         if tensor.numel() != 1:
@@ -190,7 +190,7 @@ class Recorder:
         return self.floor_divide(self.value(a), self.value(b))
 
     def floor_divide(self, a: Value, b: Value) -> Value:
-        """As torch: from the exact remainder, so that 1 // 0.1 is 9."""
+        """Divide as torch does: from the exact remainder, so that 1 // 0.1 is 9."""
         quotient = self.op("div", self.op("sub", a, self.remainder(a, b)), b)
         return self.op("where", self.op("eq", b, 0.0), self.op("div", a, b), self.op("round", quotient))
 
@@ -318,7 +318,7 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _operator(func: OpOverload) -> tuple[str, bool]:
-    """The operator's name without the mark of working in place, and whether it does."""
+    """Return the operator's name without the mark of working in place, and whether it does."""
     if func.namespace == "tracetorch" and func._opname == "draw":
         return "draw", False
     if func.namespace != "aten":

@@ -70,7 +70,7 @@ def response(
 
 
 def stimuli(height: float, steps: int) -> dict[str, torch.Tensor]:
-    """The inputs of `response` by name, each [steps]."""
+    """Return the inputs of `response` by name, each [steps]."""
     t = torch.arange(steps) / steps
     noise = torch.randn(steps, generator=torch.Generator().manual_seed(0))
     up, down = round(0.1 * steps), round(0.6 * steps)

@@ -102,7 +102,7 @@ def traces(
 
 
 def _levels(layer: torch.nn.Module | None, neuron: int) -> list[float]:
-    """Membrane values at which a neuron of the layer starts to fire, the positive one first."""
+    """Return the membrane values at which a neuron of the layer starts to fire, the positive one first."""
 
     def value(name: str) -> float | None:
         tensor = getattr(layer, name, None)
@@ -118,7 +118,7 @@ def _levels(layer: torch.nn.Module | None, neuron: int) -> list[float]:
 
 
 def _first(ax: Axes, label: str) -> str:
-    """`label`, or none where the legend has it already."""
+    """Return `label`, or none where the legend has it already."""
     return "_" if label in ax.get_legend_handles_labels()[1] else label
 
 
@@ -170,7 +170,7 @@ def boxes(ax: Axes, rates: Sequence[np.ndarray], labels: Sequence[str]) -> Axes:
 
 
 def _firing_rates(model: torch.nn.Module, x: torch.Tensor) -> dict[str, np.ndarray]:
-    """Mean |output| per neuron of each layer that fires, by the layer's name in the model."""
+    """Return the mean of |output| per neuron of each layer that fires, by the layer's name in the model."""
     from ..layers.layer import Layer
     from ..layers.states import zero_states
 

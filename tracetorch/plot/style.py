@@ -27,7 +27,7 @@ def pyplot() -> Any:
 
 
 def one(ax: Axes | None) -> Axes:
-    """`ax`, or the axes of a new figure; without the frame's upper and right side."""
+    """Return `ax`, or the axes of a new figure; without the frame's upper and right side."""
     if ax is None:
         _, ax = pyplot().subplots(layout="constrained")
     return bare(ax)
@@ -36,7 +36,7 @@ def one(ax: Axes | None) -> Axes:
 def grid(
     axes: Any, shape: tuple[int, int], size: tuple[float, float], where: str, **kwargs: Any
 ) -> np.ndarray:
-    """`axes` as an array of `shape`, or those of a new figure with panels of `size` inches."""
+    """Return `axes` as an array of `shape`, or those of a new figure with panels of `size` inches."""
     rows, columns = shape
     if axes is None:
         figsize = (columns * size[0], rows * size[1])
@@ -59,12 +59,12 @@ def bare(ax: Axes) -> Axes:
 
 
 def width(curve: int, curves: int) -> float:
-    """Width of a curve among others: what is drawn later, and may cover the earlier ones, is thinner."""
+    """Return the width of a curve among others: what is drawn later, and may cover the earlier ones, is thinner."""
     return THIN + WIDER * (curves - 1 - curve) / max(curves, 3)
 
 
 def over_neurons(values: Any, where: str) -> np.ndarray:
-    """Values over time as an array [T, N]; a single neuron may come as [T]."""
+    """Return values over time as an array [T, N]; a single neuron may come as [T]."""
     array = as_array(values)
     if array.ndim == 1:
         array = array[:, None]
@@ -75,7 +75,7 @@ def over_neurons(values: Any, where: str) -> np.ndarray:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """A tensor or array, on any device and with or without graph, as a NumPy array."""
+    """Return a tensor or array, on any device and with or without graph, as a NumPy array."""
     if isinstance(values, torch.Tensor):
         return values.detach().to("cpu", torch.float64).numpy()
     return np.asarray(values, dtype=float)

@@ -179,7 +179,7 @@ def _scan(where, x_seq, states, params, kind, alpha, per_neuron):
 
 
 def _with_slope(kind: type[SlopeSurrogate], alpha: Tensor) -> SlopeSurrogate:
-    """A spike function whose slope is this very tensor, so that its gradient reaches the caller's."""
+    """Return a spike function whose slope is this very tensor, so that its gradient reaches the caller's."""
     spike_fn = kind(learn_alpha=False)
     spike_fn.alpha = alpha
     return spike_fn
@@ -213,7 +213,7 @@ def _check_sequence(where: str, x_seq: Tensor, states: dict[str, Tensor | None])
 
 
 def _neurons(where: str, columns: int, params: dict[str, Tensor], per_neuron: bool) -> int:
-    """Neurons per sample: the common length of the parameters that hold more than one number."""
+    """Return the number of neurons per sample: the common length of the parameters that hold more than one number."""
     public = {"beta": "decay"} if where != "alif" else {"beta": "decay_v", "rho": "decay_a", "kappa": "beta"}
     several = {public.get(name, name): p for name, p in params.items() if p.numel() != 1}
     for name, p in several.items():

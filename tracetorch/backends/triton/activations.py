@@ -35,18 +35,18 @@ def through(sums: Tensor, stored: Sequence[Tensor], activations: tuple[Callable 
 
 
 def constants(ranks: tuple[int, ...]) -> dict:
-    """The constants of the kernel; `ranks`: of the parameters with an activation."""
+    """Return the constants of the kernel; `ranks`: of the parameters with an activation."""
     return {"RANKS": ranks, "BLOCK": BLOCK, "num_warps": 4, "enable_fp_fusion": False}
 
 
 @functools.cache
 def kernel_of(activations: tuple[Callable | None, ...], dtype: torch.dtype):
-    """The kernel, at least one of whose activations is not None."""
+    """Return the kernel, at least one of whose activations is not None."""
     return load(source(activations, dtype))["through_activations"]
 
 
 def source(activations: tuple[Callable | None, ...], dtype: torch.dtype) -> str:
-    """The Triton text: a function for each activation, and a kernel that takes one parameter after the other."""
+    """Write the Triton text: a function for each activation, and a kernel that takes one parameter after the other."""
     found = {p: a for p, a in enumerate(activations) if a is not None}
     different = list(dict.fromkeys(found.values()))
     lines = []

@@ -93,7 +93,7 @@ def compiled(step: Step, call: Call) -> list[CompiledKernel]:
 
 
 def _arguments(chain: Chain, io: torch.dtype, compute: torch.dtype) -> dict:
-    """The types of every argument of a training step: states start anew, and all gradients are wanted."""
+    """Return the types of every argument of a training step: states start anew, and all gradients are wanted."""
     value, state = POINTER[io], POINTER[compute]
     counts = len(chain.states), len(chain.parameters), chain.recordings
     states, parameters, recordings = ((state,) * n for n in counts)
@@ -132,7 +132,7 @@ def compile_for(target: GPUTarget, kernel, arguments: dict, options: dict) -> Co
 
 
 def _usage(cubin: bytes) -> tuple[int, int]:
-    """Registers per thread and bytes of stack, which these kernels use for nothing but spills."""
+    """Return registers per thread and bytes of stack, which these kernels use for nothing but spills."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()

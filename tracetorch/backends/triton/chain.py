@@ -84,14 +84,15 @@ class Chain:
 
 
 def _functions(stages: Iterable[Link]) -> Iterable[Any]:
-    """Every kernel function in `stages`."""
+    """Yield every kernel function in `stages`."""
     for stage in stages:
-        firing = list(vars(stage.conf).values())[:-1] if isinstance(stage.conf, Firing) else []
-        yield from (stage.forward, stage.backward, *firing)
+        yield from (stage.forward, stage.backward)
+        if isinstance(stage.conf, Firing):
+            yield from (stage.conf.spike, stage.conf.spike_back, stage.conf.quant, stage.conf.quant_back)
 
 
 def _sources(stages: Iterable[Link]) -> Iterable[str]:
-    """What Triton hashes of each function: its text, and that of what it calls."""
+    """Yield what Triton hashes of each function: its text, and that of what it calls."""
     return (getattr(function, "cache_key", "") for function in _functions(stages))
 
 

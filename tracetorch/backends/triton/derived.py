@@ -22,7 +22,7 @@ from tracetorch.backends.triton import math as m
 
 
 def derived(step: Step, dtype, record: tuple[str, ...] = ()) -> Chain:
-    """The composition with the one stage that `step` was captured into; raises CannotCapture, Unsupported."""
+    """Return the composition with the one stage that `step` was captured into; raises CannotCapture, Unsupported."""
     program = captured(step, dtype, record)
     if program.asks_device:
         raise Unsupported("the step asks a tensor for its device, and was captured on the CPU; zeros_like and "
@@ -42,7 +42,7 @@ def _chain(program: CapturedStep) -> Chain:
 
 
 def source(program: CapturedStep) -> str:
-    """The Triton text of one captured step: a stage that reads and writes every state."""
+    """Write the Triton text of one captured step: a stage that reads and writes every state."""
     states, params = len(program.states), len(program.params)
     reads = ["wire[0]", *(f"state[{i}]" for i in range(states)), *(f"par[{i}]" for i in range(params))]
     cotangents = ["gwire[0]", *(f"gnew[{i}]" for i in range(states))]
@@ -78,7 +78,7 @@ def shortened(body: Body) -> Body:
 
 
 def _function(signature: str, body: Body, reads: list[str], groups: list) -> str:
-    """A kernel function that returns its outputs in groups, each of the shape of x."""
+    """Write a kernel function that returns its outputs in groups, each of the shape of x."""
     lines, outputs = TRITON.write(body)
     used = body.reads() | {body.inputs[0].text}
     loads = [f"{name.text} = {read}" for name, read in zip(body.inputs, reads, strict=True) if name.text in used]

@@ -15,7 +15,7 @@ _OWN = """exp expm1 log10 log1p sqrt sigmoid tan asin acos atan sinh cosh tanh a
 
 
 def _literal(value: float | bool) -> str:
-    """A constant of the kernel's own type: a bare 0.1 may be rounded to float32 on its way."""
+    """Write a constant of the kernel's own type: a bare 0.1 may be rounded to float32 on its way."""
     if isinstance(value, bool):
         return f"tl.full((), {int(value)}, tl.int1)"
     spelt = repr(value) if abs(value) < float("inf") else f'float("{value}")'

@@ -40,13 +40,13 @@ IO = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def steps_of(chain: Chain, T: int, dtype: torch.dtype) -> int:
-    """Rows per segment: no more than there are, and fewer where the states are too many for backward's registers."""
+    """Return the rows of a segment: no more than there are, fewer where backward has no registers for their states."""
     most = SAVED_BYTES * 8 // dtype.itemsize        # a row of float64 takes twice the registers as well
     return _halved(min(STEPS, max(1, 1 << T.bit_length() >> 1)), chain, dtype, most)
 
 
 def keep_of(chain: Chain, steps: int, dtype: torch.dtype) -> int:
-    """Rows of a segment whose states fit in registers."""
+    """Return the rows of a segment whose states fit in registers."""
     return _halved(steps, chain, dtype, SAVED_BYTES)
 
 
@@ -57,12 +57,12 @@ def _halved(steps: int, chain: Chain, dtype: torch.dtype, most: int) -> int:
 
 
 def is_dense(chain: Chain, shape: Shape, dtype: torch.dtype) -> bool:
-    """Whether the states of every row are saved."""
+    """Say whether the states of every row are saved."""
     return shape.size <= DENSE_LANES and len(chain.states) * dtype.itemsize <= AHEAD_BYTES
 
 
 def checkpoints(chain: Chain, shape: Shape, dtype: torch.dtype) -> int:
-    """Saved rows of states: one for each segment but the first, and one for the rows that are left over."""
+    """Count the saved rows of states: one for each segment but the first, and one for the rows that are left over."""
     every = 1 if is_dense(chain, shape, dtype) else steps_of(chain, shape.T, dtype)
     return -(-shape.T // every) - 1
 
@@ -73,7 +73,7 @@ def processors(device: torch.device) -> int:
 
 
 def lanes_of(shape: Shape, device: torch.device, busy: int) -> int:
-    """Elements that are in flight: whole rows of neurons, as many as keep the device busy.
+    """Return the elements that are in flight: whole rows of neurons, as many as keep the device busy.
 
     In backward each lane reduces its parameter gradients over the rows it takes one after the other, so this also
     bounds the memory for their partial sums.
@@ -83,7 +83,7 @@ def lanes_of(shape: Shape, device: torch.device, busy: int) -> int:
 
 
 def unit_of(shape: Shape, x: Tensor, x_stride: int, gy: Tensor | None = None, gy_stride: int = 0) -> int:
-    """What divides every distance and the addresses in bytes: UNIT or 1, whatever T and the batch are."""
+    """Return what divides every distance and the addresses in bytes: UNIT or 1, whatever T and the batch are."""
     address = x.data_ptr() | (0 if gy is None else gy.data_ptr())
     return UNIT if (shape.N * shape.inner | x_stride | gy_stride | address) % UNIT == 0 else 1
 
@@ -91,7 +91,7 @@ def unit_of(shape: Shape, x: Tensor, x_stride: int, gy: Tensor | None = None, gy
 @functools.lru_cache(maxsize=256)
 def constants(chain: Chain, steps: int, dtype: torch.dtype, ranks: tuple[int, ...], which: str, *, few: bool = False,
               wide: bool = False, dense: bool = False, unit: int = 1) -> dict:
-    """The constants of a kernel, the "forward" or the "backward" one; they are shared, so copy them to change one.
+    """Return the constants of the "forward" or the "backward" kernel; they are shared, so copy them to change one.
 
     steps: per segment. few: too few lanes to keep the device busy. wide: too many for 32 bits. dense: every state is
     saved. unit: divides every distance.
@@ -122,12 +122,12 @@ def _options(chain: Chain, shape: Shape, lanes: int, unit: int, x: Tensor, dtype
 
 
 def new(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Memory that a kernel is about to fill; tests fill it with NaN to see what is not."""
+    """Allocate memory that a kernel is about to fill; tests fill it with NaN to see what is not."""
     return torch.empty(shape, dtype=dtype, device=device)
 
 
 def rows(t: Tensor, step: torch.Size) -> tuple[Tensor, int]:
-    """`t` [T, *step] or [*step] with every step contiguous, and the distance between steps."""
+    """Return `t` [T, *step] or [*step] with every step contiguous, and the distance between steps."""
     if t.is_contiguous():
         return t, step.numel()
     return (t, t.stride(0)) if t.ndim > len(step) and t[0].is_contiguous() else (t.contiguous(), step.numel())
@@ -162,7 +162,7 @@ def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Se
              saved: Tensor | None, gfinal: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
              par: Sequence[Tensor], rng: Tensor | None, dtype: torch.dtype, needs: tuple[bool, bool, bool],
              ) -> tuple[Tensor | None, list | None, Tensor | None]:
-    """The cotangents of x, of the start states and of the parameters ([P, N]), each only if needed."""
+    """Return the cotangents of x, of the start states and of the parameters ([P, N]), each only if needed."""
     step, lanes = shape.step, lanes_of(shape, x.device, LANES_PER_PROCESSOR)
     x, x_stride = rows(x, step)
     gy, gy_stride = (None, 0) if gy is None else rows(gy, step)
@@ -187,7 +187,7 @@ def backward(chain: Chain, shape: Shape, x: Tensor, gy: Tensor | None, start: Se
 
 
 def per_parameter(sums: Tensor, par: Sequence[Tensor]) -> list[Tensor]:
-    """[P, N] to the shape of each parameter."""
+    """Bring [P, N] to the shape of each parameter."""
     return [g if p.ndim else g.sum() for g, p in zip(sums, par, strict=True)]
 
 
@@ -204,7 +204,7 @@ def _launch(kernel, lanes: int, options: dict, x: Tensor, *arguments) -> None:
 
 
 def roomier(registers: int) -> int:
-    """The next limit above what a kernel that spills was compiled to use."""
+    """Return the next limit above what a kernel that spills was compiled to use."""
     return next((limit for limit in LIMITS if limit > registers), LIMITS[-1])
 
 
@@ -219,7 +219,7 @@ def _contiguous(tensors: Sequence[Tensor] | None) -> tuple[Tensor, ...] | None:
 
 def _all_or_none(given: Sequence[Tensor | None], shape: torch.Size, dtype: torch.dtype,
                  like: Tensor) -> tuple[Tensor, ...] | None:
-    """Every cotangent, with zeros for those that are missing; None where all are."""
+    """Return every cotangent, with zeros for those that are missing; None where all are."""
     if all(g is None for g in given):
         return None
     return tuple(like.new_zeros(shape, dtype=dtype) if g is None else g.resolve_neg().contiguous() for g in given)
