@@ -47,8 +47,9 @@ def lif(
     Args:
         x_seq: [n_steps, batch*neurons], 1 step or more.
         v_init: [batch*neurons], None for zeros.
-        decay, threshold: one number each.
-        alpha: slope of the surrogate, one number.
+        decay: one number, from 0 to 1; as in Tether, ranges are not checked.
+        threshold: one number, in the unit of `x_seq`.
+        alpha: slope of the surrogate, one number greater than 0.
         surrogate_type: 0 or Arctan, 1 or Sigmoid, 2 or FastSigmoid.
 
     Returns:
@@ -79,7 +80,7 @@ def plif(
     Args:
         x_seq: [n_steps, batch*neurons], 1 step or more.
         v_init: [batch*neurons], None for zeros.
-        decay, threshold, alpha: one number or [neurons] each.
+        decay, threshold, alpha: one number or [neurons] each, in the ranges of `lif`.
         surrogate_type: 0 or Arctan, 1 or Sigmoid, 2 or FastSigmoid.
 
     Returns:
@@ -113,7 +114,8 @@ def alif(
     Args:
         x_seq: [n_steps, batch*neurons], 1 step or more.
         v_init, a_init: [batch*neurons], None for zeros.
-        decay_v, decay_a, threshold, beta, alpha: one number each.
+        decay_v, decay_a, threshold, alpha: one number each, in the ranges of `lif`.
+        beta: one number, how far a spike raises the threshold.
 
     Returns:
         spikes, v_final, a_final, v_seq and a_seq; the last two are v before the reset and the a that raised the
