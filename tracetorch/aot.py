@@ -40,4 +40,4 @@ def aot(layer: Neuron | Feedback, arch: str = "sm_90", dtype: torch.dtype = torc
         raise ValueError(f"aot: arch must be like 'sm_90' (H100) or 'sm_80' (A100), got {arch!r}")
     if dtype not in DTYPES:
         raise ValueError(f"aot: dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype!r}")
-    return backends.load("triton").aot(*layer.described(dtype, torch.device("cpu")), dtype, arch)
+    return backends.load("triton").aot(*layer.step_and_call(dtype, torch.device("cpu")), dtype, arch)

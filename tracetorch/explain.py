@@ -138,7 +138,7 @@ def _explain(path: str, layer: Layer, dtype: torch.dtype, x: Tensor | None) -> L
         everything = "every intermediate tensor of every step"
         return LayerExplanation(path, name, "eager", dict.fromkeys(FUSING, reason), None, everything, None, "")
     device = next((t.device for t in (*layer.parameters(), *layer.buffers())), torch.device("cpu"))
-    plan = backends.decide(*layer.described(dtype, device))
+    plan = backends.decide(*layer.step_and_call(dtype, device))
     source, every = plan.program.outline() if plan.program else ("", None)
     compiled = getattr(backends.load(plan.backend), "compiled", None) if plan.program else None
     kernels = tuple(compiled(plan.step, plan.call)) if compiled else ()

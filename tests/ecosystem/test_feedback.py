@@ -46,7 +46,7 @@ def alternating(monkeypatch):
 def test_product_and_kernel_alternate_where_no_loop_holds_both(alternating, cls, bias):
     layer = tt.Feedback(cls(6), nn.Linear(6, 6, bias=bias)).double()
     x = torch.randn(13, 2, 6, dtype=torch.float64)
-    step, call = layer.described(torch.float64, x.device)
+    step, call = layer.step_and_call(torch.float64, x.device)
     assert isinstance(choose.load("cpp").program_of(step, call.dtype, call.io, call.ranks, ()), Alternating)
     want = outcome(layer, lambda v: tt.scan(layer, v, backend="eager"), x)
     assert_close(outcome(layer, lambda v: tt.scan(layer, v, backend="cpp"), x), want)

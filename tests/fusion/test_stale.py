@@ -132,7 +132,7 @@ def test_redefinitions_do_not_pile_up():
 
             def step(self, s):
                 s.drive = s.drive * self.factor
-        step, call = tt.compose(Scaled, tt.Binary, name="Redefined")(4).described(torch.float32, x.device)
+        step, call = tt.compose(Scaled, tt.Binary, name="Redefined")(4).step_and_call(torch.float32, x.device)
         cache.captured(step, call.dtype)
     assert len(cache._known) <= cache.LIMIT
     gc.collect()

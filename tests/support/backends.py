@@ -18,7 +18,7 @@ def scan(backend, step, x, states, stored, dim=1, rng=None, record=()):
 
 def why_not(backend, layer, x):
     """Return why a backend can't scan x [T, num_neurons] with a layer; None where it can."""
-    step, call = layer.described(torch.float32, x.device)
+    step, call = layer.step_and_call(torch.float32, x.device)
     try:
         tt.backends.fused(backend, step, call._replace(io=x.dtype))
     except tt.backends.Refused as error:

@@ -36,7 +36,7 @@ class Lie(NamedTuple):
         """Whether the dimensions follow one another as they are."""
         return self.order == tuple(range(len(self.order)))
 
-    def around(self, dim: int) -> tuple[int, int, int]:
+    def split_at(self, dim: int) -> tuple[int, int, int]:
         """Return the elements of a step outside dimension `dim`, along it, and inside of it."""
         at = self.order.index(dim)
         return math.prod(self.sizes[:at]), self.sizes[at], math.prod(self.sizes[at + 1 :])

@@ -125,9 +125,9 @@ class Feedback(Layer):
                 return f"its {type(module).__name__} has hooks, which are called at every step"
         return None
 
-    def described(self, io: torch.dtype, device: torch.device) -> tuple[Step, Any]:
+    def step_and_call(self, io: torch.dtype, device: torch.device) -> tuple[Step, Any]:
         """Return the step, and what else decides how a scan runs, for an input [T, num_neurons]."""
-        return self.neuron.described(io, device, self._weights())
+        return self.neuron.step_and_call(io, device, self._weights())
 
     def _weights(self) -> tuple[Tensor, ...]:
         """Return weight and bias of the path."""

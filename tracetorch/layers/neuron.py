@@ -221,7 +221,7 @@ class Neuron(SpikingLayer):
             new["rng"] = torch.stack([key[0], key[1] + (len(x) if x.ndim > len(shape) else 1)])
         return y, new, dict(zip(record, recordings, strict=True))
 
-    def described(self, io: torch.dtype, device: torch.device, path: Sequence[Tensor] = ()) -> tuple[Step, Call]:
+    def step_and_call(self, io: torch.dtype, device: torch.device, path: Sequence[Tensor] = ()) -> tuple[Step, Call]:
         """Return the step, and what else decides how a scan runs, for an input [T, num_neurons]."""
         stored = [*self._stored(), *path]
         x, shape = torch.empty(0, dtype=io, device=device), torch.Size((self.num_neurons,))

@@ -25,7 +25,7 @@ def _laid(shape: Shape, dim: int, sizes: tuple[int, ...], strides: tuple[int, ..
     lie = lie_of(sizes, strides, len(shape.step), fixed)
     if lie is None:
         return None
-    outer, N, inner = lie.around(dim)
+    outer, N, inner = lie.split_at(dim)
     return shape._replace(outer=outer, N=N, inner=inner, lie=lie)
 
 
