@@ -66,7 +66,7 @@ def counts(layer: tt.Neuron, arch: str = "sm_90", io: torch.dtype = torch.float3
     """Count the two loops over time of a layer; `few`: as where few lanes leave most of the GPU idle."""
     from tracetorch.backends.triton.aot import compile_for, kernels, target_of
 
-    step, call = layer.described(io, torch.device("cpu"))
+    step, call = layer.step_and_call(io, torch.device("cpu"))
     for kernel, arguments, options in kernels(step, call, io, T, few):
         if "STEPS" not in options:
             continue

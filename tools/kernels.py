@@ -22,7 +22,7 @@ def texts(name: str, backend: str, hard: bool, dtype: torch.dtype, pad: bool) ->
     cls = getattr(tt.snn, name)
     given = {"quant_fn": tt.functional.round_ste()} if hard and cls.pipeline.fires else {}
     layer = cls(4, dtype=dtype, **given)
-    step, call = layer.described(dtype, torch.device("cpu"))
+    step, call = layer.step_and_call(dtype, torch.device("cpu"))
     if pad:
         step = dataclasses.replace(step, pipeline=Padded(step.pipeline))
     text, every = backends.fused(backend, step, call).outline()
