@@ -28,7 +28,9 @@ def assert_as_right(got, references, exact):
     One reference can be right by luck where tensors are small; several of `nearby` numbers are not.
     """
     assert all(g.dtype == r.dtype for reference in references for g, r in zip(got, reference, strict=True))
-    allowed = 2 * max(missed(reference, exact) for reference in references) + torch.finfo(got[0].dtype).eps
+    rounding = torch.finfo(got[0].dtype).eps
+    allowed = 2 * max(missed(reference, exact) for reference in references) + rounding
+    assert allowed < rounding**0.5, f"references that miss by {allowed / 2:.3g} are none: half of the digits are wrong"
     found = missed(got, exact)
     assert found <= allowed, f"misses float64 by {found:.3g} of the largest; the references allow {allowed:.3g}"
 
@@ -38,6 +40,8 @@ def nearby(model, x):
     yield model, x
     for seed in range(1, REFERENCES):
         generator, other = torch.Generator("cpu").manual_seed(seed), copy.deepcopy(model)
+        tt.zero_states(other)
+        other.zero_grad()
         with torch.no_grad():
             for parameter in other.parameters():
                 parameter.copy_(moved(parameter, generator))
