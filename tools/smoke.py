@@ -26,7 +26,7 @@ import tracetorch as tt
 
 BACKENDS = ("eager", "cpp")
 RECORDED = ("LI", "LIEMA", "SLIB", "DLIT", "RLIB", "DSRLITS")     # every stage of the recorded neurons is in one
-TRACES = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
+TRACES = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 12)
 
 
 def model() -> nn.Module:
@@ -84,7 +84,7 @@ def train() -> None:
 
 
 def compiled() -> None:
-    """torch.compile of a whole scan: without a graph break from PyTorch 2.13 on, refused before, but for a break."""
+    """torch.compile of a whole scan: without a graph break from PyTorch 2.12 on, refused before, but for a break."""
     net, x = model(), torch.rand(12, 4, 3)
     want = tt.scan(net, x)
     for whole in (True, False):

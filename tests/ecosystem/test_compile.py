@@ -77,6 +77,6 @@ def test_an_old_pytorch_refuses_a_whole_graph(monkeypatch):
     """That it takes a broken one is seen by tools/smoke.py, on such a version."""
     monkeypatch.setattr(plan, "TRACES", False)
     layer = tt.snn.LIB(3)
-    with pytest.raises(RuntimeError, match=r"needs PyTorch 2\.13 or newer"):
+    with pytest.raises(RuntimeError, match=r"needs PyTorch 2\.12 or newer"):
         torch.compile(lambda x: tt.scan(layer, x), fullgraph=True)(torch.randn(5, 2, 3))
     torch._dynamo.reset()

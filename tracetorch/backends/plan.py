@@ -217,8 +217,8 @@ def _exporting() -> bool:
 _exporting._dynamo_marked_constant = True   # type: ignore[attr-defined]
 
 
-TRACES = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
-TOO_OLD = ("tt.scan inside of torch.compile(fullgraph=True) needs PyTorch 2.13 or newer, and this is "
+TRACES = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 12)
+TOO_OLD = ("tt.scan inside of torch.compile(fullgraph=True) needs PyTorch 2.12 or newer, and this is "
            f"{torch.__version__}: leave fullgraph=True out, and the scan runs between two graphs")
 
 
