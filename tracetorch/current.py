@@ -7,8 +7,6 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-_local = threading.local()      # torch.compile(fullgraph=True) refuses a ContextVar
-
 
 class Running(Protocol):
     """A scan that has folded time into the batch; `tracetorch.scan.Run` is one."""
@@ -17,9 +15,17 @@ class Running(Protocol):
         """Run a layer over all time steps on its folded input [T*B, ...]."""
 
 
+class _Local(threading.local):      # torch.compile(fullgraph=True) refuses a ContextVar
+    def __init__(self) -> None:
+        self.scan: Running | None = None
+
+
+_local = _Local()
+
+
 def running() -> Running | None:
     """Return the scan that layers called now belong to."""
-    return getattr(_local, "scan", None)
+    return _local.scan
 
 
 def swap(scan: Running | None) -> Running | None:

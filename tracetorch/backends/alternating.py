@@ -23,7 +23,7 @@ class Alternating:
 
     def __init__(self, program: Program, biased: bool) -> None:
         path = path_names(biased)
-        self.program, self._own = program, len(program.parameters)
+        self.program, self._own, self.same = program, len(program.parameters), program.same
         self.name, self.dtype, self.record, self.draws = program.name, program.dtype, program.record, program.draws
         self.states, self.starts, self._fed = program.states, program.starts, program.states.index(FED)
         self.parameters = (*program.parameters, *path)

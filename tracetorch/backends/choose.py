@@ -19,7 +19,14 @@ from typing import Any
 NAMES = ("auto", "eager", "cpp", "triton")
 FUSED = {"cpu": "cpp", "cuda": "triton"}
 """Which backend fuses scans on which type of device."""
-_local = threading.local()
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:     # in every thread: asking for an attribute that is missing takes long
+        self.name = "auto"
+
+
+_local = _Local()
 _loaded: dict[str, ModuleType] = {}
 
 
@@ -54,7 +61,7 @@ def checked_name(name: str) -> str:
 
 def requested() -> str:
     """Return the backend set by the innermost `with tt.backend(...)`, else "auto"."""
-    return getattr(_local, "name", "auto")
+    return _local.name
 
 
 def load(name: str) -> ModuleType:

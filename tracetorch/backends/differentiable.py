@@ -13,7 +13,8 @@ from ..fusion.callables import lifted
 from ..looped import wrapped
 from ..pipeline import Step, Steps
 from .choose import load
-from .program import Gradients, Program, Refused, Shape, shape_of, values_of
+from .program import Gradients, Program, Refused, Shape, shape_of
+from .values import Values
 
 TWICE = (
     "a fused scan can be differentiated once; for second derivatives run it under "
@@ -22,12 +23,12 @@ TWICE = (
 
 
 class Scan(torch.autograd.Function):
-    """`Scan.apply(program, shape, rng, x, *starts, *given)` -> (y, *final states, *recordings)."""
+    """`Scan.apply(program, values, shape, rng, x, *starts, *given)` -> (y, *final states, *recordings)."""
 
     @staticmethod
-    def forward(ctx, program: Program, shape: Shape, rng: Tensor | None, x: Tensor, *tensors: Any):
+    def forward(ctx, program: Program, values_of: Values, shape: Shape, rng: Tensor | None, x: Tensor, *tensors: Any):
         count = len(program.states)
-        values = values_of(program, tensors[count:])
+        values = values_of(tensors[count:])
         y, finals, recordings, kept = program.forward(shape, x, tensors[:count], values, rng, True)
         ctx.program, ctx.shape, ctx.values = program, shape, values
         ctx.save_for_backward(y if program.from_output else x, rng, kept, *tensors)
@@ -36,21 +37,28 @@ class Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gy: Tensor | None, *cotangents: Tensor | None):
-        program: Program = ctx.program
         saved = ctx.saved_tensors       # read once: torch.utils.checkpoint gives them no second time
-        x, rng, kept, *tensors = saved
-        count = len(program.states)
-        _, _, _, need_x, *needs = ctx.needs_input_grad
-        wanted = Gradients(need_x, tuple(needs[:count]), tuple(needs[count:]))
+        if not torch.is_grad_enabled():
+            return None, None, None, None, *_gradients(ctx, saved, gy, cotangents)
         with torch.no_grad():
-            gx, gstarts, gparams = program.backward(
-                ctx.shape, wanted, x, tensors[:count], tensors[count:], ctx.values, rng, kept, gy, cotangents[:count],
-                cotangents[count:],
-            )
-        grads: Sequence[Tensor | None] = (gx, *gstarts, *gparams)
-        if torch.is_grad_enabled():
-            grads = Once.apply(f"{program.name}: {TWICE}", len(grads), *grads, *saved, gy, *cotangents)
-        return None, None, None, *grads
+            grads = _gradients(ctx, saved, gy, cotangents)
+        why = f"{ctx.program.name}: {TWICE}"
+        return None, None, None, None, *Once.apply(why, len(grads), *grads, *saved, gy, *cotangents)
+
+
+def _gradients(ctx: Any, saved: Sequence[Any], gy: Tensor | None, cotangents: Sequence[Tensor | None],
+               ) -> Sequence[Tensor | None]:
+    """Return the gradients of x, of the start states and of the parameters."""
+    program: Program = ctx.program
+    x, rng, kept, *tensors = saved
+    count = len(program.states)
+    _, _, _, _, need_x, *needs = ctx.needs_input_grad
+    wanted = Gradients(need_x, tuple(needs[:count]), tuple(needs[count:]))
+    gx, gstarts, gparams = program.backward(
+        ctx.shape, wanted, x, tensors[:count], tensors[count:], ctx.values, rng, kept, gy, cotangents[:count],
+        cotangents[count:],
+    )
+    return gx, *gstarts, *gparams
 
 
 class Once(torch.autograd.Function):

@@ -14,15 +14,16 @@ from torch.autograd import forward_ad
 from ..fusion.blame import users_level
 from ..fusion.cache import witness
 from ..fusion.callables import as_parameters, lifted, why_not_lifted
-from ..looped import wrapped
+from ..looped import BIAS, WEIGHT, wrapped
 from ..pipeline import Step
 from ..stages.parameters import identity
 from . import choose, differentiable, eager
 from .program import Program, Refused, Scanned, Shape, shape_of
+from .values import Activation, Values
 
-Activation = Callable[[Tensor], Tensor]
 NO_TRANSFORMS = "a fused scan has no vmap, no forward-mode and no torch.func derivatives"
 _warned: set[tuple[str, str]] = set()
+_any_autocast, _transforms = torch._C._is_any_autocast_enabled, torch._C._are_functorch_transforms_active
 
 
 class Call(NamedTuple):
@@ -30,7 +31,7 @@ class Call(NamedTuple):
 
     device: of the input. shape: of one time step. dim: its neuron dimension, from the front. io, dtype: of input and
     output, and of the computation. ranks: how many dimensions each stored parameter has, by name. record: what is
-    recorded.
+    recorded. converts: whether something that is stored has another dtype than the computation.
     """
 
     device: torch.device
@@ -40,6 +41,7 @@ class Call(NamedTuple):
     dtype: torch.dtype
     ranks: Mapping[str, int]
     record: tuple[str, ...] = ()
+    converts: bool = True
 
 
 class Plan:
@@ -61,13 +63,16 @@ class Plan:
         self._eager_anyway = choose.requested() == "eager"
         if program is None:
             return
-        found = [step.activations.get(name) for name in program.parameters]
-        self._activations = [None if a is identity else a for a in found]
         inside = program.activations
-        self._outside = [None if i else a for a, i in zip(self._activations, inside, strict=True)]
-        own = tuple(step.pipeline.parameters)
-        every = (*own, *lifted(step))
-        self._order = None if program.parameters == own else [every.index(n) for n in program.parameters]
+        found = [step.activations.get(name) for name in program.parameters]
+        outside = [None if i or a is identity else a for a, i in zip(found, inside, strict=True)]
+        self._outside = outside if any(outside) else None
+        own = set(step.pipeline.parameters) - {WEIGHT, BIAS}
+        self._values = Values([i or (identity if name in own and o is None else None)
+                               for name, i, o in zip(program.parameters, inside, outside, strict=True)], program.same)
+        given = tuple(step.pipeline.parameters)
+        every = (*given, *lifted(step))
+        self._order = None if program.parameters == given else [every.index(n) for n in program.parameters]
 
     def is_current(self) -> bool:
         """Say whether the step is still made of what it was made of; never where that can't be known."""
@@ -108,7 +113,8 @@ class Plan:
         """
         program, dtype = self.program, self.dtype
         x = x if x.dtype is self.io else x.to(self.io)
-        stored = [t if t.dtype is dtype else t.to(dtype) for t in stored]
+        if self.call.converts:
+            stored = [t.to(dtype) for t in stored]
         if program is None:
             return eager.scan(self.step, self.call, x, starts, stored, rng)
         if self._order is not None:
@@ -118,11 +124,12 @@ class Plan:
         if not x.is_contiguous():
             shape, x = program.lay(shape, self.call.dim, x)
         key = rng() if program.draws else None
-        if torch.is_grad_enabled() and wanted((x, *starts, *stored)):
-            y, *rest = differentiable.Scan.apply(program, shape, key, x, *starts, *_apply(self._outside, stored))
+        given = stored if self._outside is None else _apply(self._outside, stored)
+        if torch.is_grad_enabled() and wanted((x, *starts, *given)):
+            y, *rest = differentiable.Scan.apply(program, self._values, shape, key, x, *starts, *given)
             count = len(program.states)
             return Scanned(y, rest[:count], rest[count:])
-        return program.forward(shape, x, starts, _apply(self._activations, stored), key, False)
+        return program.forward(shape, x, starts, self._values(given), key, False)
 
 
 def wanted(tensors: Sequence[Tensor | None]) -> bool:
@@ -139,8 +146,8 @@ def _apply(activations: Sequence[Activation | None], stored: Sequence[Tensor]) -
 
 def conditions(x: Tensor) -> tuple:
     """Return what surrounds a call and decides how it runs."""
-    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+    transformed = _transforms() or forward_ad._current_level >= 0
+    autocast = _any_autocast() and not x.is_meta and torch.is_autocast_enabled(x.device.type)
     return choose.requested(), autocast, torch.get_default_dtype(), transformed
 
 

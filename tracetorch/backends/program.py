@@ -73,6 +73,7 @@ class Program(Protocol):
             None where the value itself is given.
         draws: whether a step draws random numbers: then `rng` is its int64 pair (seed, position).
         whole: whether the steps of every input must be contiguous.
+        same: says of pairs of numbers in memory whether they are equal (see `Values`); None where the host can't look.
         from_output: whether backward reads the output, and is given that in the place of x.
     """
 
@@ -86,6 +87,7 @@ class Program(Protocol):
     draws: bool
     whole: bool
     from_output: bool
+    same: Callable[[int], bool] | None
 
     def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
         """Return how to scan an input that isn't contiguous, its neurons along `dim`, copied if it can't be read so."""
@@ -105,8 +107,3 @@ class Program(Protocol):
 
     def outline(self) -> tuple[str, int]:
         """Return the generated text, and how many steps lie between kept states."""
-
-
-def values_of(program: Program, given: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Return the values of the parameters from what a program is given."""
-    return [p if a is None else a(p) for a, p in zip(program.activations, given, strict=True)]

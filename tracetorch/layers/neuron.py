@@ -219,7 +219,7 @@ class Neuron(SpikingLayer):
         new = dict(zip(names, finals[: len(names)], strict=True))       # without the steps that are left
         if key is not None:
             new["rng"] = torch.stack([key[0], key[1] + (len(x) if x.ndim > len(shape) else 1)])
-        return y, new, dict(zip(record, recordings, strict=True))
+        return y, new, dict(zip(record, recordings, strict=True)) if record else {}
 
     def step_and_call(self, io: torch.dtype, device: torch.device, path: Sequence[Tensor] = ()) -> tuple[Step, Call]:
         """Return the step, and what else decides how a scan runs, for an input [T, num_neurons]."""
@@ -264,7 +264,8 @@ class Neuron(SpikingLayer):
         names = [*self.pipeline.parameters, WEIGHT, BIAS][: len(stored)]
         ranks = dict(zip(names, [t.ndim for t in stored], strict=True))
         out, dtype = self.dtypes(x, stored[own:])
-        return Call(x.device, shape, dim, dtype if stored[own:] else out, dtype, ranks, record)
+        converts = any(t.dtype is not dtype for t in stored)
+        return Call(x.device, shape, dim, dtype if stored[own:] else out, dtype, ranks, record, converts)
 
     def _check_step(self, shape: torch.Size) -> int:
         """Return the neuron dimension of one step's shape, or raise where it has another number of neurons."""

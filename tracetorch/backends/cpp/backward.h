@@ -66,6 +66,25 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
   }
 }
 
+static __attribute__((noinline)) void backward_tasks(const Arguments& a, const Grid& g, T* vectors, double* scalars, long first, long last) {
+  T* scratch = (T*)std::aligned_alloc(64, sizeof(T) * (size_t)((a[SEGMENT] + 1) * (FRAME + W)));
+  for (long task = first; task < last; task++) {
+    const long block = task / g.chunks, chunk = task % g.chunks, from = chunk * g.chunk;
+    const long to = from + g.chunk < g.rows ? from + g.chunk : g.rows;
+    Params p;
+    p.load(a, g, block);
+    alignas(64) T sums[(GRADS + 1) * W] = {};
+    for (long row = from; row < to; row++) {
+      const int w = g.width(row, block);
+      const long base = row * g.columns + block * W;
+      if (w == W) backward_tile(a, g, p, base, W, scratch, sums);
+      else if (w > 0) backward_tile(a, g, p, base, w, scratch, sums);
+    }
+    collect(g, block, chunk, sums, vectors, scalars);
+  }
+  std::free(scratch);
+}
+
 }  // namespace tt
 
 extern "C" void backward(const int64_t* arguments) {
@@ -79,26 +98,7 @@ extern "C" void backward(const int64_t* arguments) {
   for (int q = 0; q < GRADS; q++) any_vector |= GRAD_IS_VECTOR[q];
   T* vectors = any_vector ? (T*)std::malloc(sizeof(T) * (size_t)(g.chunks * GRADS * g.columns)) : nullptr;
   double* scalars = (double*)std::malloc(sizeof(double) * (size_t)(g.tasks() * (GRADS + 1)));
-#pragma omp parallel num_threads(n) if (n > 1)
-  {
-    T* scratch = (T*)std::aligned_alloc(64, sizeof(T) * (size_t)((a[SEGMENT] + 1) * (FRAME + W)));
-#pragma omp for schedule(static)
-    for (long task = 0; task < g.tasks(); task++) {
-      const long block = task / g.chunks, chunk = task % g.chunks, from = chunk * g.chunk;
-      const long to = from + g.chunk < g.rows ? from + g.chunk : g.rows;
-      Params p;
-      p.load(a, g, block);
-      alignas(64) T sums[(GRADS + 1) * W] = {};
-      for (long row = from; row < to; row++) {
-        const int w = g.width(row, block);
-        const long base = row * g.columns + block * W;
-        if (w == W) backward_tile(a, g, p, base, W, scratch, sums);
-        else if (w > 0) backward_tile(a, g, p, base, w, scratch, sums);
-      }
-      collect(g, block, chunk, sums, vectors, scalars);
-    }
-    std::free(scratch);
-  }
+  deal(g.tasks(), n, [&](long first, long last) { backward_tasks(a, g, vectors, scalars, first, last); });
   reduce(a, g, vectors, scalars, n);
   std::free(vectors);
   std::free(scalars);

@@ -38,19 +38,8 @@ INLINE void forward_tile(const Arguments& a, const Grid& g, const Params& p, lon
   }
 }
 
-}  // namespace tt
-
-extern "C" void forward(const int64_t* arguments) {
-  using namespace tt;
-  const Arguments a{arguments};
-  const Grid g(a);
-  const int n = threads(a, g);
-  large_pages(a.pointer<IO>(Y), a[STEPS] * g.size);
-  large_pages(a.pointer<T>(CHECKPOINTS), (a[STEPS] - 1) / a[SEGMENT] * STATES * g.size);
-  for (int q = 0; q < STATES; q++) large_pages(a.pointer<T>(FINAL_AT + q), g.size);
-  for (int q = 0; q < RECORDINGS; q++) large_pages(a.pointer<T>(RECORDING_AT + q), a[STEPS] * g.size);
-#pragma omp parallel for schedule(static) num_threads(n) if (n > 1)
-  for (long task = 0; task < g.tasks(); task++) {
+static __attribute__((noinline)) void forward_tasks(const Arguments& a, const Grid& g, long first, long last) {
+  for (long task = first; task < last; task++) {
     const long block = task / g.chunks, from = task % g.chunks * g.chunk;
     const long to = from + g.chunk < g.rows ? from + g.chunk : g.rows;
     Params p;
@@ -62,4 +51,17 @@ extern "C" void forward(const int64_t* arguments) {
       else if (w > 0) forward_tile(a, g, p, base, w);
     }
   }
+}
+
+}  // namespace tt
+
+extern "C" void forward(const int64_t* arguments) {
+  using namespace tt;
+  const Arguments a{arguments};
+  const Grid g(a);
+  large_pages(a.pointer<IO>(Y), a[STEPS] * g.size);
+  large_pages(a.pointer<T>(CHECKPOINTS), (a[STEPS] - 1) / a[SEGMENT] * STATES * g.size);
+  for (int q = 0; q < STATES; q++) large_pages(a.pointer<T>(FINAL_AT + q), g.size);
+  for (int q = 0; q < RECORDINGS; q++) large_pages(a.pointer<T>(RECORDING_AT + q), a[STEPS] * g.size);
+  deal(g.tasks(), threads(a, g), [&](long first, long last) { forward_tasks(a, g, first, last); });
 }

@@ -131,4 +131,18 @@ INLINE int threads(const Arguments& a, const Grid& g) {
   return (int)(most < g.tasks() ? most : g.tasks());
 }
 
+// Call f(first, last) for shares of the tasks, on n threads; a team of one takes longer than a small kernel.
+template <class F> INLINE void deal(long tasks, int n, const F& f) {
+  if (n == 1) return f(0, tasks);
+#pragma omp parallel for schedule(static) num_threads(n)
+  for (int k = 0; k < n; k++) f(tasks * k / n, tasks * (k + 1) / n);
+}
+
 }  // namespace tt
+
+// Whether numbers in memory are equal, byte by byte: how many pairs, then of each two addresses and the bytes.
+extern "C" int same(const int64_t* pairs) {
+  for (const int64_t *pair = pairs + 1, *end = pair + 3 * *pairs; pair < end; pair += 3)
+    if (std::memcmp((const void*)pair[0], (const void*)pair[1], (size_t)pair[2])) return 0;
+  return 1;
+}

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...fusion.capture import CapturedStep
 from ..memory import Places
 from ..program import Gradients, Scanned, Shape
+from ..values import Remembered
 from . import build, rooms, threads
 from .slots import Slots
 from .source import Computed, Layout, backward_source, forward_source
@@ -31,13 +32,25 @@ class CppProgram:
         self.states, self.starts, self.parameters = step.states, step.starts, step.params
         self._order = layout.order()
         self._forward: Loop | None = None
-        self._backward: dict[Computed, Loop] = {}
+        self._backward: dict[Computed, tuple[Loop, list[int]]] = {}
+        self._last: tuple[Remembered, list[Tensor], array] | None = None
 
     def ready(self) -> Loop:
         """Return the loop forward in time, compiled by the first call."""
         if self._forward is None:
             self._forward = Loop("forward", *forward_source(self.step, self.layout))
         return self._forward
+
+    def _backward_of(self, computed: Computed) -> tuple[Loop, list[int]]:
+        """Return the loop backward in time, and the parameters whose gradients it gives, in its order."""
+        loop = Loop("backward", *backward_source(self.step, self.layout, computed))
+        found = self._backward[computed] = loop, computed.of(self.layout)
+        return found
+
+    @property
+    def same(self) -> Callable[[int], bool]:
+        """Says whether pairs of numbers in memory are equal; see `Program`."""
+        return self.ready().same
 
     def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
         """Return how to scan an input that is not contiguous; see `Program`."""
@@ -51,10 +64,10 @@ class CppProgram:
         count = self.kept_elements(shape) if keep else 0
         kept = torch.empty(count, dtype=self.dtype) if count else None
         x, there = rooms.placed(x, shape, self.whole)
-        values = self._ready(values)
-        inputs = [*self._ready(starts, shape), *[values[q] for q in self._order]]
+        values, addresses = self._at(values)
+        starts = self._ready(starts, shape)
         slots = loop.slots(shape, x, there, kept, rng)
-        rooms.put(slots, loop.at["Y"], [*outputs, *inputs])
+        rooms.put(slots, loop.at["Y"], [*outputs, *starts], addresses)
         if x.numel():
             self._call(loop, slots, shape, values, kept)
         states = 1 + len(self.states)
@@ -66,26 +79,23 @@ class CppProgram:
                  ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
         computed = Computed(wanted.x, wanted.params)
-        loop = self._backward.get(computed)
-        if loop is None:
-            loop = self._backward[computed] = Loop("backward", *backward_source(self.step, self.layout, computed))
+        loop, grads = self._backward.get(computed) or self._backward_of(computed)
         gx = rooms.room(x, shape.lie) if wanted.x else None
-        gstarts = [rooms.state_room(shape, self.dtype) if want else None for want in wanted.starts]
-        gparams = self._gradients(computed, shape)
+        gstarts = rooms.state_rooms(shape, self.dtype, wanted.starts)
+        room = torch.empty_like if x.numel() else torch.zeros_like      # zeros if nothing runs
         x, there = rooms.placed(x, shape, self.whole)
         given_back = [(None, None) if g is None else rooms.placed(g, shape, self.whole) for g in (gy, *grecordings)]
         gy, *grecordings = [g for g, _ in given_back]
         starts, gfinals = self._ready(starts, shape), self._ready(gfinals, shape)
-        params, stored = self._ready(values), self._ready(given)
-        grads = computed.of(self.layout)
+        (values, addresses), stored = self._at(values), self._ready(given)
+        gparams = [room(value) if want else None for value, want in zip(values, wanted.params, strict=False)]
         slots = loop.slots(shape, x, there, kept, rng)
         rooms.put_places(slots, loop.at["GY_STRIDE"], [there for _, there in given_back])
-        rooms.put(slots, loop.at["GY"], [
-            gy, gx, *starts, *[params[q] for q in self._order], *gfinals, *grecordings, *gstarts,
-            *[gparams[q] for q in grads], *[stored[q] for q in grads],
-        ])
+        rooms.put(slots, loop.at["GY"], [gy, gx, *starts], addresses)
+        rooms.put(slots, loop.at["GFINAL_AT"], [
+            *gfinals, *grecordings, *gstarts, *[gparams[q] for q in grads], *[stored[q] for q in grads]])
         if x.numel():
-            self._call(loop, slots, shape, params, kept)
+            self._call(loop, slots, shape, values, kept)
         return gx, gstarts, gparams
 
     def _call(self, loop: Loop, slots: array, shape: Shape, values: Sequence[Tensor], kept: Tensor | None) -> None:
@@ -102,16 +112,16 @@ class CppProgram:
         both = forward_source(self.step, self.layout), backward_source(self.step, self.layout, every)
         return "\n".join(text for text, _ in both), SEGMENT
 
-    def _gradients(self, wanted: Computed, shape: Shape) -> list[Tensor | None]:
-        """Room for the gradients of the parameters, as slices of one tensor for each shape; zeros if nothing runs."""
-        vectors, make, dtype = self.layout.vectors, torch.empty if shape.size else torch.zeros, self.dtype
-        gradients: list[Tensor | None] = [None] * len(vectors)
-        for kind, sizes in ((True, (shape.N,)), (False, ())):
-            slots = [q for q in range(len(vectors)) if wanted.params[q] and vectors[q] is kind]
-            if slots:
-                for q, room in zip(slots, make((len(slots), *sizes), dtype=dtype).unbind(), strict=True):
-                    gradients[q] = room
-        return gradients
+    def _at(self, values: Sequence[Tensor]) -> tuple[Sequence[Tensor], array]:
+        """Return the values of the parameters side by side, and their addresses in the order of the kernel."""
+        last = self._last
+        if last is not None and last[0] is values:
+            return last[1:]
+        ready = self._ready(values)
+        addresses = array("q", [ready[q].data_ptr() for q in self._order])
+        if isinstance(values, Remembered):
+            self._last = values, ready, addresses
+        return ready, addresses
 
     def _ready(self, tensors: Sequence[Any], shape: Shape | None = None) -> list[Any]:
         """Parameters, or states of `shape`, in the dtype of the computation and side by side; None stays None."""
@@ -132,8 +142,10 @@ class Loop:
     """A compiled loop over time; called with its arguments in `slots`."""
 
     def __init__(self, name: str, text: str, slots: Slots):
-        self._function = getattr(build.load(text), name)
+        library = build.load(text)
+        self._function, self.same = getattr(library, name), library.same
         self._function.argtypes, self._function.restype = [build.ADDRESS], None
+        self.same.argtypes = [build.ADDRESS]
         self.at, self._slots = slots.at, slots
         self._last: tuple[Shape, array] | None = None
 

@@ -51,29 +51,39 @@ def room(x: Tensor, lie: Lie | None) -> Tensor:
     return torch.empty_like(x) if x.is_contiguous() else torch.empty(x.shape, dtype=x.dtype)
 
 
-def state_room(shape: Shape, dtype: torch.dtype) -> Tensor:
-    """An empty tensor for a state, or for its gradient."""
-    if shape.lie is not None:
-        return torch.empty(shape.lie.sizes, dtype=dtype).permute(shape.lie.back)
-    return torch.empty(shape.step, dtype=dtype)
+def state_rooms(shape: Shape, dtype: torch.dtype, wanted: Sequence[bool], like: Tensor | None = None,
+                ) -> list[Tensor | None]:
+    """Empty tensors for states, or for their gradients, where wanted; `like`: one of their size, dtype and layout."""
+    rooms: list[Tensor | None] = []
+    for want in wanted:
+        if not want:
+            rooms.append(None)
+        elif like is not None:
+            rooms.append(torch.empty_like(like))        # the fastest way again
+        elif shape.lie is not None:
+            rooms.append(torch.empty(shape.lie.sizes, dtype=dtype).permute(shape.lie.back))
+        else:
+            like = torch.empty(shape.step, dtype=dtype)
+            rooms.append(like)
+    return rooms
 
 
 def outputs(shape: Shape, x: Tensor, states: int, recordings: int, dtype: torch.dtype) -> list[Tensor]:
     """Room for the output, final states and recordings."""
     y = room(x, shape.lie)
-    rooms = [y]
-    if states:
-        like = y.dtype is dtype and y.shape == shape.step and shape.lie is None     # the fastest way again
-        first = torch.empty_like(y) if like else state_room(shape, dtype)
-        rooms += [first, *[torch.empty_like(first) for _ in range(states - 1)]]
+    like = y if y.dtype is dtype and y.shape == shape.step and shape.lie is None else None
+    rooms = [y, *state_rooms(shape, dtype, (True,) * states, like)]
     if recordings:
         rooms += [torch.empty_like(y, dtype=dtype) for _ in range(recordings)]
-    return rooms
+    return rooms    # type: ignore[return-value]
 
 
-def put(slots: array, at: int, tensors: Sequence[Tensor | None]) -> None:
-    """Write down addresses, one after another."""
-    slots[at : at + len(tensors)] = array("q", [0 if t is None else t.data_ptr() for t in tensors])
+def put(slots: array, at: int, tensors: Sequence[Tensor | None], more: array | None = None) -> None:
+    """Write down addresses, one after another, and those that are known already after them."""
+    addresses = array("q", [0 if t is None else t.data_ptr() for t in tensors])
+    if more is not None:
+        addresses.extend(more)
+    slots[at : at + len(addresses)] = addresses
 
 
 def put_places(slots: array, at: int, found: Sequence[Places | None]) -> None:
