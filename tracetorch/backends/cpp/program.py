@@ -31,6 +31,7 @@ class CppProgram:
         self.name, self.dtype, self.record, self.draws = step.name, step.dtype, step.record, step.draws > 0
         self.states, self.starts, self.parameters = step.states, step.starts, step.params
         self._order = layout.order()
+        self.same: Callable[[int], bool] | None = None
         self._forward: Loop | None = None
         self._backward: dict[Computed, tuple[Loop, list[int]]] = {}
         self._last: tuple[Remembered, list[Tensor], array] | None = None
@@ -39,6 +40,7 @@ class CppProgram:
         """Return the loop forward in time, compiled by the first call."""
         if self._forward is None:
             self._forward = Loop("forward", *forward_source(self.step, self.layout))
+            self.same = self._forward.same
         return self._forward
 
     def _backward_of(self, computed: Computed) -> tuple[Loop, list[int]]:
@@ -46,11 +48,6 @@ class CppProgram:
         loop = Loop("backward", *backward_source(self.step, self.layout, computed))
         found = self._backward[computed] = loop, computed.of(self.layout)
         return found
-
-    @property
-    def same(self) -> Callable[[int], bool]:
-        """Says whether pairs of numbers in memory are equal; see `Program`."""
-        return self.ready().same
 
     def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
         """Return how to scan an input that is not contiguous; see `Program`."""

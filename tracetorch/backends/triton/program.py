@@ -17,7 +17,7 @@ class TritonProgram:
     """The kernels of one chain; a `backends.program.Program`."""
 
     from_output = False
-    same = None
+    same: Callable[[int], bool] | None = None
     whole = True
 
     def __init__(self, name: str, chain: Chain, dtype: torch.dtype, record: tuple[str, ...],
