@@ -18,7 +18,6 @@ class Alternating:
     Kept are every drive and the states before every step.
     """
 
-    from_output = False
     whole = True
 
     def __init__(self, program: Program, biased: bool) -> None:
@@ -53,7 +52,11 @@ class Alternating:
         kept = torch.stack([*drives, *before]) if keep else None
         return Scanned(y.view(x.shape), now, [r.view(x.shape) for r in recordings], kept)
 
-    def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
+    def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """Return what one step reads; the drives that it had are kept. See `Program`."""
+        return self.program.seen(x, y)
+
+    def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
@@ -67,13 +70,13 @@ class Alternating:
         gdrive = torch.empty_like(drives)
         sums: list[Tensor | None] = [None] * self._own
         gstates: Sequence[Tensor | None] = gfinals
-        nothing = drives.new_empty(0)
+        nothing, y = drives.new_empty(0), seen[-1].view(T, *shape.step)
         rows = [None if g is None else g.view(T, *shape.step) for g in (gy, *grecordings)]
         for t in reversed(range(T)):
             gy_t, *grecorded = [None if g is None else g[t] for g in rows]
             gx, before_t, gparams = self.program.backward(
-                one, inside, drives[t], before[t].unbind(), given[: self._own], values[: self._own], _later(rng, t),
-                nothing, gy_t, gstates, grecorded)
+                one, inside, self.program.seen(drives[t], y[t]), before[t].unbind(), given[: self._own],
+                values[: self._own], _later(rng, t), nothing, gy_t, gstates, grecorded)
             gdrive[t] = gx  # type: ignore[assignment]
             gstates = [*before_t]
             gstates[self._fed] = torch.add(before_t[self._fed], gdrive[t] @ weight)  # type: ignore[arg-type]
@@ -82,7 +85,7 @@ class Alternating:
         both = g.T @ fed, g.sum(0)
         gpath = [value if want else None for value, want in zip(both, wanted.params[self._own :], strict=False)]
         gstarts = [value if want else None for value, want in zip(gstates, wanted.starts, strict=True)]
-        return gdrive.view(x.shape) if wanted.x else None, gstarts, [*sums, *gpath]
+        return gdrive.view(seen[0].shape) if wanted.x else None, gstarts, [*sums, *gpath]
 
     def kept_elements(self, shape: Shape) -> int:
         """Return the size of what forward keeps: every drive, and the states before every step."""

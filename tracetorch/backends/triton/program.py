@@ -16,7 +16,6 @@ from .chain import Chain
 class TritonProgram:
     """The kernels of one chain; a `backends.program.Program`."""
 
-    from_output = False
     same: Callable[[int], bool] | None = None
     whole = True
 
@@ -35,12 +34,16 @@ class TritonProgram:
         x = x.resolve_neg()
         return launch.forward(self.chain, shape, x, self._complete(starts, x), values, rng, self.dtype, keep)
 
-    def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
+    def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """Return the input; see `Program`."""
+        return (x,)
+
+    def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
-        x, gy = x.resolve_neg(), None if gy is None else gy.resolve_neg()
+        x, gy = seen[0].resolve_neg(), None if gy is None else gy.resolve_neg()
         gx, gstarts, sums = launch.backward(
             self.chain, shape, x, gy, self._complete(starts, x), kept, gfinals, grecordings, values, rng, self.dtype,
             (wanted.x, any(wanted.starts), any(wanted.params)),
