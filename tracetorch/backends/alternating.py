@@ -52,6 +52,10 @@ class Alternating:
         kept = torch.stack([*drives, *before]) if keep else None
         return Scanned(y.view(x.shape), now, [r.view(x.shape) for r in recordings], kept)
 
+    def prepare(self, x: bool, parameters: tuple[bool, ...]) -> None:
+        """Make one step ready; see `Program`."""
+        self.program.prepare(True, parameters[: self._own])
+
     def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return what one step reads; the drives that it had are kept. See `Program`."""
         return self.program.seen(x, y)

@@ -61,6 +61,7 @@ class Plan:
         self._last = self.shape
         self._made_of = witness(step) if choose.requested() != "eager" else None
         self._eager_anyway = choose.requested() == "eager"
+        self._differentiable: bool | None = None    # not known before the first gradient is wanted
         if program is None:
             return
         inside = program.activations
@@ -117,19 +118,33 @@ class Plan:
             stored = [t.to(dtype) for t in stored]
         if program is None:
             return eager.scan(self.step, self.call, x, starts, stored, rng)
+        taken = stored
         if self._order is not None:
             every = [*stored, *as_parameters(self.step, dtype).values()]
-            stored = [every[i] for i in self._order]
+            taken = [every[i] for i in self._order]
         shape = self.shape if x.ndim == self.ndim else self._over(len(x))
         if not x.is_contiguous():
             shape, x = program.lay(shape, self.call.dim, x)
         key = rng() if program.draws else None
-        given = stored if self._outside is None else _apply(self._outside, stored)
+        given = taken if self._outside is None else _apply(self._outside, taken)
         if torch.is_grad_enabled() and wanted((x, *starts, *given)):
+            if self._differentiable is None:
+                self._differentiable = self._prepare(program, x, given)
+            if not self._differentiable:
+                return eager.scan(self.step, self.call, x, starts, stored, rng)
             y, *rest = differentiable.Scan.apply(program, self._values, shape, key, x, *starts, *given)
             count = len(program.states)
             return Scanned(y, rest[:count], rest[count:])
         return program.forward(shape, x, starts, self._values(given), key, False)
+
+    def _prepare(self, program: Program, x: Tensor, given: Sequence[Tensor]) -> bool:
+        """Make backward ready while there is another way: say whether that worked, raise where none is allowed."""
+        try:
+            program.prepare(x.requires_grad, tuple([t.requires_grad for t in given]))
+        except RuntimeError as error:
+            _fall_back(self.backend, self.step, f"there is no kernel for its backward pass: {error}")
+            return False
+        return True
 
 
 def wanted(tensors: Sequence[Tensor | None]) -> bool:

@@ -94,6 +94,9 @@ class Program(Protocol):
                 rng: Tensor | None, keep: bool) -> Scanned:
         """Scan; `keep` what backward needs."""
 
+    def prepare(self, x: bool, parameters: tuple[bool, ...]) -> None:
+        """Make backward ready for the gradients of x and of those parameters; raises RuntimeError."""
+
     def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return what backward reads of input and output: one of them or both."""
 

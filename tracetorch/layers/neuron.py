@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -200,7 +200,7 @@ class Neuron(SpikingLayer):
                 is in the dtype of the computation.
         """
         stored = [*self._stored(), *path] if path else self._stored()
-        names: Sequence[str] = (*self.pipeline.states, FED) if path else tuple(self.pipeline.states)
+        names: Collection[str] = (*self.pipeline.states, FED) if path else self.pipeline.states
         plan = self._plan(x, shape, stored, record, lengths is not None)
         starts = [states.get(name) for name in names]
         if not plan.accepts(starts):
@@ -275,7 +275,7 @@ class Neuron(SpikingLayer):
                              f"(shape {list(shape)}), expected num_neurons={self.num_neurons}")
         return axis
 
-    def _usable(self, names: Sequence[str], starts: list[Tensor | None], shape: torch.Size, device: torch.device,
+    def _usable(self, names: Collection[str], starts: list[Tensor | None], shape: torch.Size, device: torch.device,
                 dtype: torch.dtype) -> list[Tensor | None]:
         """Return the start states in the dtype of the computation, or raise where one does not fit."""
         for name, state in zip(names, starts, strict=True):

@@ -123,13 +123,25 @@ def test_a_compiler_that_cannot_be_started(fake):
         build.load(TEXT)
 
 
-def test_the_compiler_fails_in_a_backward_pass(fake):
+def test_the_compiler_fails_at_the_kernel_backward(fake):
     fake(f'for word; do case "$word" in *.cpp) if grep -q backward "$word"; then echo too much >&2; exit 4; fi;; esac; '
          f'done\nexec {REAL} "$@"')
     layer, x = unbuilt()
-    y = tt.scan(layer, x.requires_grad_(), backend="cpp")
-    with pytest.raises(RuntimeError, match=r"failed \(status 4\)[\s\S]*too much[\s\S]*backend='eager'"):
-        y.sum().backward()
+    with torch.no_grad():
+        tt.scan(layer, x, backend="cpp")
+    words = r"there is no kernel for its backward pass[\s\S]*failed \(status 4\)[\s\S]*too much"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=words + r"[\s\S]*'eager'"):
+            tt.scan(layer, x.requires_grad_(), backend="cpp")
+    layer.zero_states()
+    with pytest.warns(UserWarning, match=words) as caught:
+        got = torch.autograd.grad(tt.scan(layer, x).sum(), [x, *layer.parameters()])
+        layer.zero_states()
+        tt.scan(layer, x)
+    assert len(caught) == 1
+    layer.zero_states()
+    want = torch.autograd.grad(tt.scan(layer, x, backend="eager").sum(), [x, *layer.parameters()])
+    assert all(map(torch.equal, got, want))
 
 
 def test_a_compiler_builds_something_else(fake, cache):

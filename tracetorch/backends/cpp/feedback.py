@@ -47,6 +47,10 @@ class FeedbackProgram(CppProgram):
         """Return the size of what forward keeps: the states before every segment but the first, and every drive."""
         return super().kept_elements(shape) + shape.T * shape.size
 
+    def prepare(self, x: bool, parameters: tuple[bool, ...]) -> None:
+        """Compile the loop backward in time, which gives the gradient of the drive; see `Program`."""
+        super().prepare(True, parameters[: self._own])
+
     def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return the output: drives are kept. See `Program`."""
         return (y,)

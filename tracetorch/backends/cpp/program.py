@@ -44,8 +44,10 @@ class CppProgram:
 
     def _backward_of(self, computed: Computed) -> tuple[Loop, list[int]]:
         """Return the loop backward in time, and the parameters whose gradients it gives, in its order."""
-        loop = Loop("backward", *backward_source(self.step, self.layout, computed))
-        found = self._backward[computed] = loop, computed.of(self.layout)
+        found = self._backward.get(computed)
+        if found is None:
+            loop = Loop("backward", *backward_source(self.step, self.layout, computed))
+            found = self._backward[computed] = loop, computed.of(self.layout)
         return found
 
     def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
@@ -69,6 +71,10 @@ class CppProgram:
         states = 1 + len(self.states)
         return Scanned(outputs[0], outputs[1:states], outputs[states:], kept)
 
+    def prepare(self, x: bool, parameters: tuple[bool, ...]) -> None:
+        """Compile the loop backward in time; see `Program`."""
+        self._backward_of(Computed(x, parameters))
+
     def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return what backward reads of input and output; see `Program`."""
         return (x, y) if self._reads_y else (x,)
@@ -79,16 +85,15 @@ class CppProgram:
                  ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
         x, *ys = seen
-        computed = Computed(wanted.x, wanted.params)
-        loop, grads = self._backward.get(computed) or self._backward_of(computed)
+        loop, grads = self._backward_of(Computed(wanted.x, wanted.params))
         gx = rooms.room(x, shape.lie) if wanted.x else None
-        gstarts = rooms.state_rooms(shape, self.dtype, wanted.starts)
         room = torch.empty_like if x.numel() else torch.zeros_like      # zeros if nothing runs
         x, there = rooms.placed(x, shape, self.whole)
         y = ys[0] if ys else None
         read = [(None, None) if t is None else rooms.placed(t, shape, self.whole) for t in (y, gy, *grecordings)]
         y, gy, *grecordings = [t for t, _ in read]
         starts, gfinals = self._ready(starts, shape), self._ready(gfinals, shape)
+        gstarts = rooms.state_rooms(shape, self.dtype, wanted.starts, starts[0] if starts and not shape.lie else None)
         (values, addresses), stored = self._at(values), self._ready(given)
         gparams = [room(value) if want else None for value, want in zip(values, wanted.params, strict=False)]
         slots = loop.slots(shape, x, there, kept, rng)

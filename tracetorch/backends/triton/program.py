@@ -34,6 +34,9 @@ class TritonProgram:
         x = x.resolve_neg()
         return launch.forward(self.chain, shape, x, self._complete(starts, x), values, rng, self.dtype, keep)
 
+    def prepare(self, x: bool, parameters: tuple[bool, ...]) -> None:
+        """Kernels are compiled as they are launched; see `Program`."""
+
     def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return the input; see `Program`."""
         return (x,)
