@@ -102,9 +102,9 @@ def test_cache_is_shown_and_cleared(tmp_path, monkeypatch, capsys):
 
     tt.scan(tt.compose(Halving, tt.Binary, name="Halving")(3), torch.rand(5, 3), backend="cpp")
     main(["cache"])
-    assert f"{tmp_path}: 1 kernels" in capsys.readouterr().out
+    assert f"{tmp_path}: 2 kernels" in capsys.readouterr().out      # forward and backward
     main(["cache", "--clear"])
-    assert capsys.readouterr().out == f"removed 1 kernels\n{tmp_path}: 0 kernels, 0.0 MB\n"
+    assert capsys.readouterr().out == f"removed 2 kernels\n{tmp_path}: 0 kernels, 0.0 MB\n"
 
 
 def test_an_unknown_command_says_which_there_are(capsys):

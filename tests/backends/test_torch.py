@@ -49,11 +49,11 @@ def test_opcheck(record, given):
 
 def test_opcheck_backward():
     x, starts, params, rng, key, dim, _ = operator_inputs()
-    y, *finals, kept = differentiable.scan(x, starts, params, rng, key, dim, True)
+    _, *finals, kept = differentiable.scan(x, starts, params, rng, key, dim, True)
     tensors = [t.detach() for t in (x, *starts, *params)]
     cotangents = [torch.randn_like(x), *(torch.randn_like(f) for f in finals)]
     needs = True, True, [True] * len(params)
-    inputs = ([tensors[0], y.detach()], tensors[1:3], tensors[3:], rng, kept.detach(), cotangents, key, dim, *needs)
+    inputs = ([tensors[0]], tensors[1:3], tensors[3:], rng, kept.detach(), cotangents, key, dim, *needs)
     torch.library.opcheck(differentiable.scan_backward, inputs, test_utils=("test_schema", "test_faketensor"))
 
 

@@ -1,10 +1,13 @@
 """Values of parameters are kept between calls, and never used after what they come from has changed."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 import tracetorch as tt
 from tracetorch.backends.values import Values
@@ -146,3 +149,46 @@ def test_values_kept_in_inference_mode_serve_training():
     tt.scan(reference, X.double(), backend="eager").sum().backward()
     for p, q in zip(layer.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(p.grad.double(), q.grad, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_values_of_a_scan_are_its_own(calls):
+    layer = tt.snn.RLIB(4096, rec_weight=0.5)       # a weight that is stored as it is
+    x = torch.rand(12, 1, 4096)
+    for _ in range(calls):
+        layer.zero_states()
+        y = tt.scan(layer, x)
+    want = torch.autograd.grad(y.sum(), layer.raw_beta, retain_graph=True)[0]
+    layer.raw_rec_weight.data = torch.full_like(layer.raw_rec_weight, float("nan"))     # what was stored is freed
+    junk = [torch.full((4096,), float("nan")) for _ in range(50)]
+    got = torch.autograd.grad(y.sum(), layer.raw_beta)[0]
+    assert torch.equal(got, want), len(junk)
+
+
+def test_a_computed_parameter_is_not_kept():
+    layer, x = tt.snn.LIB(3), torch.rand(4, 2, 3)
+    prune_like = layer.raw_beta
+    del layer._parameters["raw_beta"]
+    layer.raw_beta = 2.0 * prune_like
+    computed = weakref.ref(layer.raw_beta)
+    for _ in range(3):
+        tt.scan(layer, x)
+        layer.zero_states()
+    layer.raw_beta = prune_like.detach()
+    gc.collect()
+    assert computed() is None
+
+
+def test_a_copy_of_a_parametrized_layer_that_has_run():
+    class Half(nn.Module):
+        def forward(self, t):
+            return 0.5 * t
+
+    layer = tt.snn.LIB(3)
+    parametrize.register_parametrization(layer, "raw_beta", Half())
+    with torch.no_grad():
+        tt.scan(layer, X)
+    twin = copy.deepcopy(layer)
+    for one in (layer, twin):
+        one.zero_states()
+    assert not twin._plans and torch.equal(tt.scan(twin, X), tt.scan(layer, X))

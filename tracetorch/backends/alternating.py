@@ -57,8 +57,8 @@ class Alternating:
         self.program.prepare(True, parameters[: self._own])
 
     def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return what one step reads; the drives that it had are kept. See `Program`."""
-        return self.program.seen(x, y)
+        """Return the input, for its shape: drives are kept. See `Program`."""
+        return (x,)
 
     def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
@@ -74,12 +74,12 @@ class Alternating:
         gdrive = torch.empty_like(drives)
         sums: list[Tensor | None] = [None] * self._own
         gstates: Sequence[Tensor | None] = gfinals
-        nothing, y = drives.new_empty(0), seen[-1].view(T, *shape.step)
+        nothing = drives.new_empty(0)
         rows = [None if g is None else g.view(T, *shape.step) for g in (gy, *grecordings)]
         for t in reversed(range(T)):
             gy_t, *grecorded = [None if g is None else g[t] for g in rows]
             gx, before_t, gparams = self.program.backward(
-                one, inside, self.program.seen(drives[t], y[t]), before[t].unbind(), given[: self._own],
+                one, inside, (drives[t],), before[t].unbind(), given[: self._own],
                 values[: self._own], _later(rng, t), nothing, gy_t, gstates, grecorded)
             gdrive[t] = gx  # type: ignore[assignment]
             gstates = [*before_t]

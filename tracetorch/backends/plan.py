@@ -19,7 +19,7 @@ from ..pipeline import Step
 from ..stages.parameters import identity
 from . import choose, differentiable, eager
 from .program import Program, Refused, Scanned, Shape, shape_of
-from .values import Activation, Values
+from .values import Activation, Values, copied
 
 NO_TRANSFORMS = "a fused scan has no vmap, no forward-mode and no torch.func derivatives"
 _warned: set[tuple[str, str]] = set()
@@ -68,8 +68,8 @@ class Plan:
         found = [step.activations.get(name) for name in program.parameters]
         outside = [None if i or a is identity else a for a, i in zip(found, inside, strict=True)]
         self._outside = outside if any(outside) else None
-        own = set(step.pipeline.parameters) - {WEIGHT, BIAS}
-        self._values = Values([i or (identity if name in own and o is None else None)
+        own = set() if program.same is None else set(step.pipeline.parameters) - {WEIGHT, BIAS}
+        self._values = Values([i or (copied if name in own and o is None else None)
                                for name, i, o in zip(program.parameters, inside, outside, strict=True)], program.same)
         given = tuple(step.pipeline.parameters)
         every = (*given, *lifted(step))

@@ -98,7 +98,7 @@ class Program(Protocol):
         """Make backward ready for the gradients of x and of those parameters; raises RuntimeError."""
 
     def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return what backward reads of input and output: one of them or both."""
+        """Return what backward reads of input and output."""
 
     def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,

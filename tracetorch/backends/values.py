@@ -18,11 +18,16 @@ class Remembered(list):
     """Values that nobody writes to: for as long as they are the same, so is the list."""
 
 
+def copied(t: Tensor) -> Tensor:
+    """Return a copy: the activation of a value that is stored as it is, for what is remembered belongs to nobody."""
+    return t.detach().clone()
+
+
 class _Known(NamedTuple):
     """What was stored at an earlier call, and the values that it gave.
 
     Args:
-        stored: the tensors.
+        stored: the tensors; none where they can't be compared.
         values: what they gave; nobody else has them.
         addresses: where they lay.
         pairs: how many tensors there are, then of each its address, that of a copy, and the size in bytes; None where
@@ -41,7 +46,7 @@ class Values:
     """Leads what a layer stores of its parameters through their activations; called without gradients.
 
     Args:
-        activations: from what is stored to the value; None where that is handed on as it is.
+        activations: from what is stored to the value, in memory of its own; None where that is handed on as it is.
         same: says whether `pairs`, given by their address, are equal; None where no one may look at what is stored.
     """
 
@@ -72,9 +77,11 @@ class Values:
 
     def _look(self, led: Sequence[Tensor]) -> _Known:
         """Return the values, with a copy of what they come from where the same tensors may come again."""
+        comparable = self._same is not None and all(map(_can_be_compared, led))
         again = len(led) == len(self._known.stored) and all(map(operator.is_, led, self._known.stored))
-        if self._same is None or not again or not all(map(_can_be_compared, led)):
-            return _Known(led, Remembered(a(t) for (_, a), t in zip(self._activations, led, strict=True)))
+        if not (comparable and again):
+            values = Remembered(a(t) for (_, a), t in zip(self._activations, led, strict=True))
+            return _Known(led if comparable else (), values)
         copies = [t.detach().clone() for t in led]
         values = Remembered(a(t) for (_, a), t in zip(self._activations, copies, strict=True))
         addresses, pairs = [t.data_ptr() for t in led], array("q", [len(led)])
@@ -84,4 +91,4 @@ class Values:
 
 
 def _can_be_compared(t: Tensor) -> bool:
-    return type(t) in PLAIN and t.is_cpu and t.is_contiguous() and not t.is_neg()
+    return type(t) in PLAIN and t.is_leaf and t.is_cpu and t.is_contiguous() and not t.is_neg()

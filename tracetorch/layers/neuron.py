@@ -23,6 +23,13 @@ PLANS = 16
 """How many plans a layer keeps: one for each kind of call, such as training, evaluation and the last, smaller batch."""
 
 
+class Plans(dict[tuple, Plan]):
+    """The plans of a layer by what decides a call; a copy of the layer, parametrized or not, begins without any."""
+
+    def __deepcopy__(self, memo: dict) -> Plans:
+        return Plans()
+
+
 class Neuron(SpikingLayer):
     """A layer of neurons composed from stages; `tt.compose` makes its subclasses."""
 
@@ -35,7 +42,7 @@ class Neuron(SpikingLayer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = self._bind(args, kwargs)
         super().__init__(given["num_neurons"], given["dim"])
-        self._plans: dict[tuple, Plan] = {}
+        self._plans = Plans()
         for name in (*self.pipeline.states, "rng"):
             self._initialize_state(name)
         for name, declared in self.pipeline.parameters.items():
@@ -285,7 +292,7 @@ class Neuron(SpikingLayer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle without plans, which belong to this process."""
-        return {**super().__getstate__(), "_plans": {}}
+        return {**super().__getstate__(), "_plans": Plans()}
 
 
 def _steps_left(lengths: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:

@@ -1,6 +1,6 @@
 // The loop backward in time. A segment's states are recomputed from its checkpoint by `Step::advance`; then
 // `Step::backward` takes one row after another: cotangents of y, recordings and next states in, of x and states out,
-// those of parameters added up. Where READS_Y, the output is read and not computed again.
+// those of parameters added up.
 #pragma once
 #include "gradients.h"
 #include "places.h"
@@ -9,14 +9,13 @@ namespace tt {
 
 // What the steps of one tile read and write: input, its gradient, cotangents of the output and of the recordings.
 struct Tile {
-  Laid<const IO> x, y, gy;
+  Laid<const IO> x, gy;
   Laid<IO> gx;
   Laid<const T> grecording[RECORDINGS + 1];
-  alignas(64) IO x_room[W], y_room[W], gy_room[W], gx_room[W];
+  alignas(64) IO x_room[W], gy_room[W], gx_room[W];
   alignas(64) T grecording_room[RECORDINGS + 1][W];
   Tile(const Arguments& a, long base, int w) {
     find(x, a, a.pointer<const IO>(X), X_STRIDE, base, w);
-    if (READS_Y) find(y, a, a.pointer<const IO>(Y), Y_STRIDE, base, w);
     find(gx, a, a.pointer<IO>(GX), OUT_STRIDE, base, w);
     if (a[GY]) find(gy, a, a.pointer<const IO>(GY), GY_STRIDE, base, w);
     else find(gy, no_cotangent);
@@ -28,18 +27,12 @@ struct Tile {
   }
 };
 
-INLINE const IO* output(Tile& tile, long t, int w) { return READS_Y ? read(tile.y, t, w, tile.y_room) : nullptr; }
-INLINE void prefetch_inputs(const Tile& tile, long t, int w) {
-  prefetch(tile.x, t, w);
-  if (READS_Y) prefetch(tile.y, t, w);
-}
-
 INLINE void backward_step(const Arguments& a, const Params& p, Tile& tile, long t, long base, const int w, const T* state, T* gstate, T* sums) {
   const T* grecording[RECORDINGS + 1];
   for (int q = 0; q < RECORDINGS; q++) grecording[q] = read(tile.grecording[q], t, w, tile.grecording_room[q]);
   const IO* x = read(tile.x, t, w, tile.x_room);
   const IO* gy = read(tile.gy, t, w, tile.gy_room);
-  Step::backward(w, x, output(tile, t, w), state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, grecording, gstate, sums, place(tile.gx, t, tile.gx_room));
+  Step::backward(w, x, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, grecording, gstate, sums, place(tile.gx, t, tile.gx_room));
   if (a[GX]) written(tile.gx, t, w, tile.gx_room);
 }
 
@@ -57,11 +50,11 @@ INLINE void backward_tile(const Arguments& a, const Grid& g, const Params& p, lo
     else begin(scratch, a, START_AT, base, w);
     for (long t = first; t < last + (TAPE > 0); t++) {
       T* state = scratch + (t - first) * FRAME;
-      if (t + AHEAD <= last) prefetch_inputs(tile, t + AHEAD, w);
-      Step::advance(w, read(tile.x, t, w, tile.x_room), output(tile, t, w), state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
+      if (t + AHEAD <= last) prefetch(tile.x, t + AHEAD, w);
+      Step::advance(w, read(tile.x, t, w, tile.x_room), state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
     }
     for (long t = last; t >= first; t--) {
-      if (t >= segment) prefetch_inputs(tile, t - segment, w);
+      if (t >= segment) prefetch(tile.x, t - segment, w);
       if (a[GY] && t >= AHEAD) prefetch(tile.gy, t - AHEAD, w);
       if (a[GX] && t >= AHEAD) prefetch_to_write(tile.gx, t - AHEAD, w);
       backward_step(a, p, tile, t, base, w, scratch + (t - first) * FRAME, gstate, sums);

@@ -14,7 +14,7 @@ INLINE void recompute(const Arguments& a, const Grid& g, const Params& p, long b
   else begin(frames, a, START_AT, base, w);
   for (long t = first; t < last + (TAPE > 0); t++) {
     T* state = frames + (t - first) * FRAME;
-    Step::advance(w, drive + t * a[X_STRIDE], nullptr, state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
+    Step::advance(w, drive + t * a[X_STRIDE], state, state + FRAME, state + STATES * W, p, draw_at(a, t), (uint64_t)base);
   }
 }
 
@@ -27,7 +27,7 @@ INLINE void backward_step(const Arguments& a, const Grid& g, const Params& p, lo
     grecording[q] = from ? from + t * a[GRECORDING_STRIDE_AT + 3 * q] + base : zeros;
   }
   gy = gy ? gy + t * a[GY_STRIDE] + base : no_cotangent;
-  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, nullptr, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, grecording, gstate, sums, gx ? gx + t * g.size + base : gx);
+  Step::backward(w, a.pointer<const IO>(X) + t * a[X_STRIDE] + base, state, state + STATES * W, p, draw_at(a, t), (uint64_t)base, gy, grecording, gstate, sums, gx ? gx + t * g.size + base : gx);
 }
 
 static void backward_share(const Arguments& a, const FedGrid& g, const Share& k, const Params* params, const Matrices& m, T* frames, T* gstates, T* gfed, T* sums) {

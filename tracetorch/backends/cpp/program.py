@@ -15,7 +15,7 @@ from ..program import Gradients, Scanned, Shape
 from ..values import Remembered
 from . import build, rooms, threads
 from .slots import Slots
-from .source import Computed, Layout, backward_source, forward_source, output_read
+from .source import Computed, Layout, backward_source, forward_source
 
 SEGMENT = 10    # steps recomputed at a time: costs as little as keeping every state, in a tenth of the memory
 
@@ -29,7 +29,7 @@ class CppProgram:
         self.step, self.layout, self.activations = step, layout, activations
         self.name, self.dtype, self.record, self.draws = step.name, step.dtype, step.record, step.draws > 0
         self.states, self.starts, self.parameters = step.states, step.starts, step.params
-        self._order, self._reads_y = layout.order(), output_read(step, layout) is not None
+        self._order = layout.order()
         self.same: Callable[[int], bool] | None = None
         self._forward: Loop | None = None
         self._backward: dict[Computed, tuple[Loop, list[int]]] = {}
@@ -76,29 +76,28 @@ class CppProgram:
         self._backward_of(Computed(x, parameters))
 
     def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return what backward reads of input and output; see `Program`."""
-        return (x, y) if self._reads_y else (x,)
+        """Return the input; see `Program`."""
+        return (x,)
 
     def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
-        x, *ys = seen
+        (x,) = seen
         loop, grads = self._backward_of(Computed(wanted.x, wanted.params))
         gx = rooms.room(x, shape.lie) if wanted.x else None
         room = torch.empty_like if x.numel() else torch.zeros_like      # zeros if nothing runs
         x, there = rooms.placed(x, shape, self.whole)
-        y = ys[0] if ys else None
-        read = [(None, None) if t is None else rooms.placed(t, shape, self.whole) for t in (y, gy, *grecordings)]
-        y, gy, *grecordings = [t for t, _ in read]
+        given_back = [(None, None) if g is None else rooms.placed(g, shape, self.whole) for g in (gy, *grecordings)]
+        gy, *grecordings = [g for g, _ in given_back]
         starts, gfinals = self._ready(starts, shape), self._ready(gfinals, shape)
         gstarts = rooms.state_rooms(shape, self.dtype, wanted.starts, starts[0] if starts and not shape.lie else None)
         (values, addresses), stored = self._at(values), self._ready(given)
         gparams = [room(value) if want else None for value, want in zip(values, wanted.params, strict=False)]
         slots = loop.slots(shape, x, there, kept, rng)
-        rooms.put_places(slots, loop.at["Y_STRIDE"], [there for _, there in read])
-        rooms.put(slots, loop.at["Y"], [y, gy, gx, *starts], addresses)
+        rooms.put_places(slots, loop.at["GY_STRIDE"], [there for _, there in given_back])
+        rooms.put(slots, loop.at["GY"], [gy, gx, *starts], addresses)
         rooms.put(slots, loop.at["GFINAL_AT"], [
             *gfinals, *grecordings, *gstarts, *[gparams[q] for q in grads], *[stored[q] for q in grads]])
         if x.numel():

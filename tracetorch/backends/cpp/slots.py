@@ -83,18 +83,14 @@ def forward_slots(states: int, parameters: int, recordings: int, feedback: bool 
 
 def backward_slots(states: int, parameters: int, recordings: int, gradients: int, feedback: bool = False) -> Slots:
     """Return the arguments of the loop backward in time, which gives the gradients of so many parameters."""
-    return Slots([      # from Y on, the order in which program.py puts them
+    return Slots([      # from GY on, the order in which program.py puts them
         *((name, 1, what) for name, what in _BOTH),
         *(_FEEDBACK if feedback else ()),
-        ("Y_STRIDE", 1, "as of x, of the output"),
-        ("Y_PIECE", 1, ""),
-        ("Y_APART", 1, ""),
-        ("GY_STRIDE", 1, "and of its cotangent"),
+        ("GY_STRIDE", 1, "as of x, of the cotangent of the output"),
         ("GY_PIECE", 1, ""),
         ("GY_APART", 1, ""),
         ("GRECORDING_STRIDE_AT", 3 * recordings, "and of those of the recordings"),
-        ("Y", 1, "output, where backward reads it"),
-        ("GY", 1, "its cotangent"),
+        ("GY", 1, "cotangent of the output"),
         ("GX", 1, "gradient of the input"),
         ("START_AT", states, "start states"),
         ("PARAMS_AT", parameters, "values of the parameters"),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
 from ...fusion.capture import CapturedStep
-from ...fusion.code import Body, Name
+from ...fusion.code import Body
 from .dialect import CPP
 from .slots import Slots, backward_slots, forward_slots
-from .tape import is_costly, loaded, tape
+from .tape import tape
 
 TYPES = {
     torch.float32: "float",
@@ -52,16 +51,6 @@ class Computed(NamedTuple):
         return [q for q in layout.order() if self.params[q]]
 
 
-def output_read(step: CapturedStep, layout: Layout) -> Name | None:
-    """Return the output of a step where backward reads it from memory, because it costs more to compute again."""
-    y = step.forward.outputs[0]
-    if layout.fed is not None or layout.io is not step.dtype or not is_costly(step.forward, y):
-        return None
-    needed, _ = tape(step.forward, step.backward)
-    states = step.forward.keep(range(1, 1 + len(step.states)))
-    return y if y in needed or y.text in states.reads() else None   # type: ignore[union-attr,return-value]
-
-
 def forward_source(step: CapturedStep, layout: Layout) -> tuple[str, Slots]:
     """Return the C++ text of the scan forward in time, and where its arguments lie."""
     states = len(step.states)
@@ -80,31 +69,23 @@ def backward_source(step: CapturedStep, layout: Layout, wanted: Computed) -> tup
     """Return the C++ text of the scan backward in time, and where its arguments lie."""
     states, grads = len(step.states), wanted.of(layout)
     kept = [0] * wanted.x + [1 + q for q in range(states)] + [1 + states + q for q in grads]
-    needed, backward = tape(step.forward, step.backward.keep(kept))
-    y = output_read(step, layout)
-    taped = [name for name in needed if name != y]
-    forward = step.forward if y is None else loaded(step.forward, y)
-    advance = forward.returning((*forward.outputs[1 : 1 + states], *taped))
-    at_y, on_tape = ["tt::load<T>(y_row[i])"] * (y is not None), iter(range(len(taped)))
-    read = [at_y[0] if name == y else f"tape[{next(on_tape)} * W + i]" for name in needed]
+    advance = step.forward.keep(range(1, 1 + states))
+    taped, backward = tape(step.forward, step.backward.keep(kept))
+    advance = step.forward.returning((*advance.outputs, *taped))
 
-    row = "int w, const IO* x_row, const IO* y_row, const T* state, "
-    common = "const Params& p, const Draw& draw, uint64_t first"
+    row, common = "int w, const IO* x_row, const T* state, ", "const Params& p, const Draw& draw, uint64_t first"
     stores = [f"next[{q} * W + i] = {{}};" for q in range(states)]
     stores += [f"tape[{k} * W + i] = {{}};" for k in range(len(taped))]
-    functions = [_function("advance", f"{row}T* next, T* tape, {common}", step, layout, advance, stores, at_y)]
+    functions = [_function("advance", f"{row}T* next, T* tape, {common}", step, layout, advance, stores)]
 
     stores = ["tt::store(gx_row[i], {});"] * wanted.x + [f"gnext[{q} * W + i] = {{}};" for q in range(states)]
     stores += [f"sums[{k} * W + i] += {{}};" for k in range(len(grads))]
     arguments = (f"{row}const T* tape, {common}, const IO* gy_row, const T* const* grecording, T* gnext, T* sums, "
                  "IO* gx_row")
-    cotangents = ["tt::load<T>(gy_row[i])", *(f"gnext[{q} * W + i]" for q in range(states))]
-    cotangents += [f"grecording[{q}][i]" for q in range(len(step.record))]
-    functions.append(_function("backward", arguments, step, layout, backward, stores, cotangents + read))
+    functions.append(_function("backward", arguments, step, layout, backward, stores))
     functions.append(_through_activations([layout.derivatives[q] for q in grads]))
     flags = ", ".join(str(layout.vectors[q]).lower() for q in grads) or "false"
     extra = f"constexpr int TAPE = {len(taped)}, GRADS = {len(grads)};\n"
-    extra += f"constexpr bool READS_Y = {str(y is not None).lower()};\n"
     extra += f"constexpr bool GRAD_IS_VECTOR[] = {{{flags}}};\n"
     slots = backward_slots(states, len(step.params), len(step.record), len(grads), layout.fed is not None)
     return _file(step, layout, "backward", extra, slots, functions), slots
@@ -136,14 +117,12 @@ struct Step {{
 """
 
 
-def _function(name: str, arguments: str, step: CapturedStep, layout: Layout, body: Body, stores: list[str],
-              more: Sequence[str] = ()) -> str:
-    """The function of a body; `more`: where the inputs are read that follow x, states and parameters."""
+def _function(name: str, arguments: str, step: CapturedStep, layout: Layout, body: Body, stores: list[str]) -> str:
     lines, outputs = CPP.write(body)
     reads = body.reads()
     before: list[str] = []
     loads: list[str] = []
-    for source, text in _sources(step, layout, body, more):
+    for source, text in _sources(step, layout, body):
         if text in reads:
             (before if source.startswith("p.scalar") else loads).append(f"const T {text} = {source};")
     inside = loads + lines + [s.format(o) for s, o in zip(stores, outputs, strict=True)]
@@ -170,7 +149,7 @@ def _through_activations(derivatives: list[Body | None]) -> str:
     return "\n".join([f"  INLINE void through_activation({arguments}) {{", *inside, "  }"])
 
 
-def _sources(step: CapturedStep, layout: Layout, body: Body, more: Sequence[str]) -> list[tuple[str, str]]:
+def _sources(step: CapturedStep, layout: Layout, body: Body) -> list[tuple[str, str]]:
     """Where each input of a body is read, in the order of its inputs."""
     place = {}
     for kind in (False, True):
@@ -178,4 +157,8 @@ def _sources(step: CapturedStep, layout: Layout, body: Body, more: Sequence[str]
             place[q] = f"p.vector[{k}][i]" if kind else f"p.scalar[{k}]"
     read = ["tt::load<T>(x_row[i])", *(f"state[{q} * W + i]" for q in range(len(step.states)))]
     read += [place[q] for q in range(len(step.params))]
-    return [(source, name.text) for source, name in zip([*read, *more], body.inputs, strict=True)]
+    if len(body.inputs) > len(read):
+        read += ["tt::load<T>(gy_row[i])", *(f"gnext[{q} * W + i]" for q in range(len(step.states)))]
+        read += [f"grecording[{q}][i]" for q in range(len(step.record))]
+        read += [f"tape[{k} * W + i]" for k in range(len(body.inputs) - len(read))]
+    return [(source, name.text) for source, name in zip(read, body.inputs, strict=True)]

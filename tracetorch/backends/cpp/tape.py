@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...fusion.code import Body, Name, Value
+from ...fusion.code import Body, Name
 
 _COSTLY = """exp exp2 expm1 log log2 log10 log1p sigmoid sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh
     erf erfc fmod pow atan2 hypot draw"""
@@ -24,17 +24,6 @@ def tape(forward: Body, backward: Body) -> tuple[list[Name], Body]:
     rest = rest.keep(range(len(rest.outputs)))
     names = [line.name for line in backward.lines if line.name.text in shared & rest.reads()]
     return [Name(known[again[n.text]]) for n in names], replace(rest, inputs=(*rest.inputs, *names))
-
-
-def is_costly(body: Body, value: Value) -> bool:
-    """Say whether a value of a body is one that costs more to compute than to load."""
-    return isinstance(value, Name) and any(line.name == value and line.op in COSTLY for line in body.lines)
-
-
-def loaded(body: Body, name: Name) -> Body:
-    """Return a body that takes one of its values as its last input."""
-    rest = tuple(line for line in body.lines if line.name != name)
-    return replace(body, inputs=(*body.inputs, name), lines=rest)
 
 
 def _expressions(body: Body, numbers: dict[tuple, int]) -> dict[str, int]:
