@@ -30,7 +30,7 @@ LIES = {
 PARTS = {
     "part of the neurons": ((12, 5, 70), 1, lambda x: x.repeat(1, 1, 2)[..., :70]),
     "every other element": ((12, 10, 70), 1, lambda x: x.repeat_interleave(2, 1)[:, ::2]),
-    "every other neuron": ((12, 70), 0, lambda x: x.repeat_interleave(2, 1)[:, ::2]),
+    "every other neuron": ((12, 3, 70), 1, lambda x: x.repeat_interleave(2, 2)[..., ::2]),
 }
 REPEATED = {
     "one element for the batch": ((12, 5, 70), 1, lambda x: x[:, :1].expand(x.shape)),
@@ -41,7 +41,7 @@ EVERY = {**LIES, **PARTS, **REPEATED}
 
 
 class Copied(TorchDispatchMode):
-    """Counts copies of more than `least` elements."""
+    """Counts copies of `least` elements or more: steps, which are larger than parameters, whose values are copied."""
 
     def __init__(self, least):
         super().__init__()
