@@ -53,7 +53,7 @@ def test_opcheck_backward():
     tensors = [t.detach() for t in (x, *starts, *params)]
     cotangents = [torch.randn_like(x), *(torch.randn_like(f) for f in finals)]
     needs = True, True, [True] * len(params)
-    inputs = ([tensors[0]], tensors[1:3], tensors[3:], rng, kept.detach(), cotangents, key, dim, *needs)
+    inputs = (tensors[0], tensors[1:3], tensors[3:], rng, kept.detach(), cotangents, key, dim, *needs)
     torch.library.opcheck(differentiable.scan_backward, inputs, test_utils=("test_schema", "test_faketensor"))
 
 

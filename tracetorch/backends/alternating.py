@@ -18,6 +18,7 @@ class Alternating:
     Kept are every drive and the states before every step.
     """
 
+    from_output = False
     whole = True
 
     def __init__(self, program: Program, biased: bool) -> None:
@@ -56,11 +57,7 @@ class Alternating:
         """Make one step ready; see `Program`."""
         self.program.prepare(True, parameters[: self._own])
 
-    def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return the input, for its shape: drives are kept. See `Program`."""
-        return (x,)
-
-    def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
+    def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
@@ -79,7 +76,7 @@ class Alternating:
         for t in reversed(range(T)):
             gy_t, *grecorded = [None if g is None else g[t] for g in rows]
             gx, before_t, gparams = self.program.backward(
-                one, inside, (drives[t],), before[t].unbind(), given[: self._own],
+                one, inside, drives[t], before[t].unbind(), given[: self._own],
                 values[: self._own], _later(rng, t), nothing, gy_t, gstates, grecorded)
             gdrive[t] = gx  # type: ignore[assignment]
             gstates = [*before_t]
@@ -89,7 +86,7 @@ class Alternating:
         both = g.T @ fed, g.sum(0)
         gpath = [value if want else None for value, want in zip(both, wanted.params[self._own :], strict=False)]
         gstarts = [value if want else None for value, want in zip(gstates, wanted.starts, strict=True)]
-        return gdrive.view(seen[0].shape) if wanted.x else None, gstarts, [*sums, *gpath]
+        return gdrive.view(x.shape) if wanted.x else None, gstarts, [*sums, *gpath]
 
     def kept_elements(self, shape: Shape) -> int:
         """Return the size of what forward keeps: every drive, and the states before every step."""

@@ -31,9 +31,7 @@ class Scan(torch.autograd.Function):
         values = values_of(tensors[count:])
         y, finals, recordings, kept = program.forward(shape, x, tensors[:count], values, rng, True)
         ctx.program, ctx.shape, ctx.values = program, shape, values
-        seen = program.seen(x, y)
-        ctx.count = len(seen)
-        ctx.save_for_backward(*seen, rng, kept, *tensors)
+        ctx.save_for_backward(y if program.from_output else x, rng, kept, *tensors)
         ctx.set_materialize_grads(False)
         return (y, *finals, *recordings)
 
@@ -52,12 +50,12 @@ def _gradients(ctx: Any, saved: Sequence[Any], gy: Tensor | None, cotangents: Se
                ) -> Sequence[Tensor | None]:
     """Return the gradients of x, of the start states and of the parameters."""
     program: Program = ctx.program
-    seen, (rng, kept, *tensors) = saved[: ctx.count], saved[ctx.count :]
+    x, rng, kept, *tensors = saved
     count = len(program.states)
     _, _, _, _, need_x, *needs = ctx.needs_input_grad
     wanted = Gradients(need_x, tuple(needs[:count]), tuple(needs[count:]))
     gx, gstarts, gparams = program.backward(
-        ctx.shape, wanted, seen, tensors[:count], tensors[count:], ctx.values, rng, kept, gy, cotangents[:count],
+        ctx.shape, wanted, x, tensors[:count], tensors[count:], ctx.values, rng, kept, gy, cotangents[:count],
         cotangents[count:],
     )
     return gx, *gstarts, *gparams
@@ -161,16 +159,15 @@ def _(x, starts, params, rng, key, dim, keep):
 
 
 @torch.library.custom_op("tracetorch::scan_backward", mutates_args=())
-def scan_backward(seen: Sequence[Tensor], starts: Sequence[Tensor], params: Sequence[Tensor], rng: Tensor | None,
-                  kept: Tensor, cotangents: Sequence[Tensor | None], key: str, dim: int, need_x: bool,
-                  need_starts: bool, need_params: Sequence[bool]) -> list[Tensor]:
+def scan_backward(x: Tensor, starts: Sequence[Tensor], params: Sequence[Tensor], rng: Tensor | None, kept: Tensor,
+                  cotangents: Sequence[Tensor | None], key: str, dim: int, need_x: bool, need_starts: bool,
+                  need_params: Sequence[bool]) -> list[Tensor]:
     """Return the gradients that are needed, of x, the start states and the parameters."""
-    x = seen[0]
     program = _program(key, x, params)
     count = len(program.states)
     wanted = Gradients(need_x, (need_starts,) * count, tuple(need_params))
     gx, gstarts, gparams = program.backward(
-        _shape(x, dim), wanted, seen, starts or [None] * count, params, params, rng, kept, cotangents[0],
+        _shape(x, dim), wanted, x, starts or [None] * count, params, params, rng, kept, cotangents[0],
         cotangents[1 : 1 + count], cotangents[1 + count :],
     )
     own = [g.clone() for g in gparams if g is not None]     # an operator's outputs may not share memory
@@ -178,8 +175,7 @@ def scan_backward(seen: Sequence[Tensor], starts: Sequence[Tensor], params: Sequ
 
 
 @scan_backward.register_fake
-def _(seen, starts, params, rng, kept, cotangents, key, dim, need_x, need_starts, need_params):
-    x = seen[0]
+def _(x, starts, params, rng, kept, cotangents, key, dim, need_x, need_starts, need_params):
     program = _program(key, x, params)
     gx = [x.new_empty(x.shape)] * need_x
     gstarts = [x.new_empty(x.shape[1:], dtype=program.dtype) for _ in range(len(program.states) * need_starts)]
@@ -194,19 +190,19 @@ def _setup(ctx, inputs, output):
     x, starts, params, rng, ctx.key, ctx.dim, keep = inputs
     if not keep:
         raise RuntimeError("tracetorch::scan: called with keep=False, it keeps nothing to differentiate by")
-    seen = _program(ctx.key, x, params).seen(x, output[0])
-    ctx.counts = len(seen), len(starts)
+    if _program(ctx.key, x, params).from_output:
+        x = output[0]
+    ctx.count = len(starts)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*seen, rng, output[-1], *starts, *params)
+    ctx.save_for_backward(x, rng, output[-1], *starts, *params)
 
 
 def _backward(ctx, grads):
-    read, count = ctx.counts
-    seen, (rng, kept, *tensors) = ctx.saved_tensors[:read], ctx.saved_tensors[read:]
-    starts, params = tensors[:count], tensors[count:]
+    x, rng, kept, *tensors = ctx.saved_tensors
+    starts, params = tensors[: ctx.count], tensors[ctx.count :]
     need_x, need_starts, need_params, *_ = ctx.needs_input_grad
     need_starts, need_params = any(need_starts), list(need_params)
-    out = iter(scan_backward(seen, starts, params, rng, kept, grads[:-1], ctx.key, ctx.dim, need_x, need_starts,
+    out = iter(scan_backward(x, starts, params, rng, kept, grads[:-1], ctx.key, ctx.dim, need_x, need_starts,
                              need_params))
     gx = next(out) if need_x else None
     gstarts = [next(out) if need_starts else None for _ in starts]

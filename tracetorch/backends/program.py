@@ -73,6 +73,7 @@ class Program(Protocol):
             None where the value itself is given.
         draws: whether a step draws random numbers: then `rng` is its int64 pair (seed, position).
         whole: whether the steps of every input must be contiguous.
+        from_output: whether backward reads the output, and is given that in the place of x.
         same: says of pairs of numbers in memory whether they are equal (see `Values`); None where the host can't look.
     """
 
@@ -85,6 +86,7 @@ class Program(Protocol):
     activations: tuple[Callable[[Tensor], Tensor] | None, ...]
     draws: bool
     whole: bool
+    from_output: bool
     same: Callable[[int], bool] | None
 
     def lay(self, shape: Shape, dim: int, x: Tensor) -> tuple[Shape, Tensor]:
@@ -97,10 +99,7 @@ class Program(Protocol):
     def prepare(self, x: bool, parameters: tuple[bool, ...]) -> None:
         """Make backward ready for the gradients of x and of those parameters; raises RuntimeError."""
 
-    def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return what backward reads of input and output."""
-
-    def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
+    def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:

@@ -29,6 +29,7 @@ class FeedbackProgram(CppProgram):
     batch, the number of threads, and however time is cut.
     """
 
+    from_output = True
     whole = True
 
     def __init__(self, step: CapturedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...],
@@ -51,20 +52,15 @@ class FeedbackProgram(CppProgram):
         """Compile the loop backward in time, which gives the gradient of the drive; see `Program`."""
         super().prepare(True, parameters[: self._own])
 
-    def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return the output: drives are kept. See `Program`."""
-        return (y,)
-
-    def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
+    def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
-        """Return the gradients that are wanted; see `Program`."""
-        (y,) = seen
-        drive = y if kept is None else kept[super().kept_elements(shape) :].view(y.shape)      # None: an empty batch
+        """Return the gradients that are wanted; x is the output. See `Program`."""
+        drive = x if kept is None else kept[super().kept_elements(shape) :].view(x.shape)      # None: an empty batch
         own = Gradients(True, wanted.starts, wanted.params[: self._own])
         gdrive, gstarts, gparams = super().backward(
-            shape, own, (drive,), starts, given, values, rng, kept, gy, gfinals, grecordings)
+            shape, own, drive, starts, given, values, rng, kept, gy, gfinals, grecordings)
         assert gdrive is not None
         weight, need_weight, *rest = values[self._own], *wanted.params[self._own :]
         need_bias = any(rest)
@@ -78,7 +74,7 @@ class FeedbackProgram(CppProgram):
             if need_weight and start is None:
                 gpath[0] = torch.zeros_like(weight)
         else:
-            gpath = [_weight_gradient(gdrive, y, starts[self._fed], shape) if need_weight else None,
+            gpath = [_weight_gradient(gdrive, x, starts[self._fed], shape) if need_weight else None,
                      gdrive.view(-1, shape.N).sum(0) if need_bias else None]
         return gdrive if wanted.x else None, gstarts, [*gparams, *gpath[: len(given) - self._own]]
 

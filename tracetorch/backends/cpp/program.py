@@ -23,6 +23,7 @@ SEGMENT = 10    # steps recomputed at a time: costs as little as keeping every s
 class CppProgram:
     """The compiled code of one captured step in one layout; a `backends.program.Program`."""
 
+    from_output = False
     whole = False
 
     def __init__(self, step: CapturedStep, layout: Layout, activations: tuple[Callable[[Tensor], Tensor] | None, ...]):
@@ -75,16 +76,11 @@ class CppProgram:
         """Compile the loop backward in time; see `Program`."""
         self._backward_of(Computed(x, parameters))
 
-    def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return the input; see `Program`."""
-        return (x,)
-
-    def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
+    def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
-        (x,) = seen
         loop, grads = self._backward_of(Computed(wanted.x, wanted.params))
         gx = rooms.room(x, shape.lie) if wanted.x else None
         room = torch.empty_like if x.numel() else torch.zeros_like      # zeros if nothing runs

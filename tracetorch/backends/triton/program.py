@@ -17,6 +17,7 @@ class TritonProgram:
     """The kernels of one chain; a `backends.program.Program`."""
 
     same: Callable[[int], bool] | None = None
+    from_output = False
     whole = True
 
     def __init__(self, name: str, chain: Chain, dtype: torch.dtype, record: tuple[str, ...],
@@ -37,16 +38,12 @@ class TritonProgram:
     def prepare(self, x: bool, parameters: tuple[bool, ...]) -> None:
         """Kernels are compiled as they are launched; see `Program`."""
 
-    def seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Return the input; see `Program`."""
-        return (x,)
-
-    def backward(self, shape: Shape, wanted: Gradients, seen: Sequence[Tensor], starts: Sequence[Tensor | None],
+    def backward(self, shape: Shape, wanted: Gradients, x: Tensor, starts: Sequence[Tensor | None],
                  given: Sequence[Tensor], values: Sequence[Tensor], rng: Tensor | None, kept: Tensor | None,
                  gy: Tensor | None, gfinals: Sequence[Tensor | None], grecordings: Sequence[Tensor | None],
                  ) -> tuple[Tensor | None, Sequence[Tensor | None], Sequence[Tensor | None]]:
         """Return the gradients that are wanted; see `Program`."""
-        x, gy = seen[0].resolve_neg(), None if gy is None else gy.resolve_neg()
+        x, gy = x.resolve_neg(), None if gy is None else gy.resolve_neg()
         gx, gstarts, sums = launch.backward(
             self.chain, shape, x, gy, self._complete(starts, x), kept, gfinals, grecordings, values, rng, self.dtype,
             (wanted.x, any(wanted.starts), any(wanted.params)),

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ... import choose, differentiable
+from ...values import PLAIN
 from .. import matrix
 from ..threads import count
 from . import Lists, Packed
@@ -93,7 +94,6 @@ def why_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> str | None:
 _any_autocast, _transforms = torch._C._is_any_autocast_enabled, torch._C._are_functorch_transforms_active
 _modes, _functions = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 _traced = torch._C._get_tracing_state
-PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, path: str, own: Workspace) -> Tensor:
